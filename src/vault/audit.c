@@ -1,0 +1,69 @@
+#include "vault/audit.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "vault/principals.h"
+
+static void add_text(tr_buf *b, const char *name, const char *text) {
+    if (!text)
+        return;
+    tr_buf_printf(b, "%s\"%s\":", b->len > 1 ? "," : "", name);
+    tr_buf_json_string(b, text, strlen(text));
+}
+
+static void add_uuid(tr_buf *b, const char *name, const tr_uuid *id) {
+    char text[TR_UUID_TEXT];
+    if (!id)
+        return;
+    tr_uuid_format(id, text);
+    add_text(b, name, text);
+}
+
+static void add_records(tr_buf *b, const tr_event *event) {
+    char text[TR_UUID_TEXT];
+    if (event->record_count == 0)
+        return;
+    tr_buf_puts(b, ",\"records\":[");
+    for (size_t i = 0; i < event->record_count; i++) {
+        tr_uuid_format(&event->records[i], text);
+        tr_buf_printf(b, "%s\"%s\"", i ? "," : "", text);
+    }
+    tr_buf_putc(b, ']');
+}
+
+tr_status tr_event_append(tr_db *tx, const tr_event *event, tr_error *err) {
+    char time[TR_TIME_TEXT];
+    tr_buf entry = TR_BUF_INIT;
+    tr_time_format(event->at, time);
+    tr_buf_putc(&entry, '{');
+    add_text(&entry, "time", time);
+    add_text(&entry, "action", event->action);
+    if (event->who) {
+        add_uuid(&entry, "principal", &event->who->principal);
+        add_text(&entry, "role", tr_role_name(event->who->role));
+    }
+    add_uuid(&entry, "purpose", event->purpose);
+    add_uuid(&entry, "subject", event->subject);
+    add_text(&entry, "type", event->type);
+    add_records(&entry, event);
+    add_text(&entry, "outcome", tr_status_slug(event->outcome));
+    add_uuid(&entry, "request", event->request);
+    add_text(&entry, "address", event->address);
+    add_text(&entry, "detail", event->detail);
+    tr_buf_putc(&entry, '}');
+    tr_status st = tr_buf_ok(&entry, err);
+    if (st == TR_OK)
+        st = tr_audit_append(tx, event->at, event->subject, (tr_bytes){entry.data, entry.len}, err);
+    tr_buf_clear(&entry);
+    return st;
+}
+
+static tr_status append_job(void *context, tr_db *tx, tr_error *err) {
+    return tr_event_append(tx, context, err);
+}
+
+tr_status tr_event_write(tr_store *store, const tr_event *event, tr_error *err) {
+    tr_event copy = *event;
+    return tr_store_write(store, append_job, &copy, err);
+}

@@ -1,0 +1,33 @@
+/* The audit log's entries (Art. 4 DPO): who did what to whose data, for which purpose, with which outcome. No payload.
+ *
+ * One entry is one JSON object with these members, absent where they do not apply:
+ * time, action, principal, role, purpose, subject, type, records, outcome, request, address, detail.
+ */
+#ifndef TR_VAULT_AUDIT_H
+#define TR_VAULT_AUDIT_H
+
+#include "store/store.h"
+#include "vault/tokens.h"
+
+typedef struct tr_event {
+    int64_t at;
+    const char *action;     /* "record.read", "auth.sign_in", ...; static text */
+    const tr_caller *who;   /* NULL: nobody signed in, or the vault itself */
+    const tr_uuid *subject; /* NULL: none */
+    const char *type;       /* a record type's name, or NULL */
+    const tr_uuid *records;
+    size_t record_count;
+    const tr_uuid *purpose;
+    tr_status outcome;
+    const tr_uuid *request;
+    const char *address;
+    const char *detail; /* static text, or NULL */
+} tr_event;
+
+/* Append the entry to the group that `tx` belongs to: durable before the group's answers. */
+tr_status tr_event_append(tr_db *tx, const tr_event *event, tr_error *err);
+
+/* One entry in a job of its own, for what has no other write. */
+tr_status tr_event_write(tr_store *store, const tr_event *event, tr_error *err);
+
+#endif

@@ -1,0 +1,419 @@
+#include "vault/tokens.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/encode.h"
+#include "vault/audit.h"
+#include "vault/vault_internal.h"
+
+#define SHARDS 64
+#define SHARD_BUCKETS 256
+#define SHARD_ENTRIES 1024 /* 64 * 1024 sessions in memory; more are read again when used */
+#define RANDOM_LEN 32
+#define MAC_LEN 16
+
+typedef struct tr_session_entry {
+    struct tr_session_entry *next;
+    tr_session row; /* as committed */
+    tr_caller caller;
+    uint8_t dropped[32]; /* the successor that a recovery replaced: late, but no theft */
+    int64_t dropped_at;
+    bool busy;  /* a request with row.current is running */
+    bool stale; /* forget when no longer busy */
+} entry;
+
+typedef struct shard {
+    pthread_mutex_t mutex;
+    entry *buckets[SHARD_BUCKETS];
+    int count;
+} shard;
+
+struct tr_session_table {
+    shard shards[SHARDS];
+};
+
+static const uint8_t zero[32];
+
+tr_status tr_session_table_new(tr_session_table **out, tr_error *err) {
+    tr_session_table *table = calloc(1, sizeof *table);
+    *out = table;
+    if (!table)
+        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    for (int i = 0; i < SHARDS; i++)
+        pthread_mutex_init(&table->shards[i].mutex, NULL);
+    return TR_OK;
+}
+
+void tr_session_table_free(tr_session_table *table) {
+    if (!table)
+        return;
+    for (int i = 0; i < SHARDS; i++) {
+        for (int b = 0; b < SHARD_BUCKETS; b++) {
+            for (entry *e = table->shards[i].buckets[b], *next; e; e = next) {
+                next = e->next;
+                free(e);
+            }
+        }
+        pthread_mutex_destroy(&table->shards[i].mutex);
+    }
+    free(table);
+}
+
+/* Clients are random, so a simple hash spreads them; FNV-1a. */
+static uint32_t hash_client(const char *client) {
+    uint32_t h = 2166136261u;
+    for (; *client; client++)
+        h = (h ^ (uint8_t)*client) * 16777619u;
+    return h;
+}
+
+static shard *shard_of(tr_vault *vault, const char *client) {
+    return &vault->sessions->shards[hash_client(client) % SHARDS];
+}
+
+static entry **slot_of(shard *s, const char *client) {
+    entry **slot = &s->buckets[(hash_client(client) / SHARDS) % SHARD_BUCKETS];
+    while (*slot && strcmp((*slot)->row.client, client) != 0)
+        slot = &(*slot)->next;
+    return slot;
+}
+
+static void unlink_entry(shard *s, entry **slot) {
+    entry *e = *slot;
+    *slot = e->next;
+    s->count--;
+    free(e);
+}
+
+/* Make room by dropping entries that no request uses; which ones does not matter, they are read again. */
+static void evict_some(shard *s) {
+    for (int b = 0; b < SHARD_BUCKETS && s->count >= SHARD_ENTRIES; b++) {
+        for (entry **slot = &s->buckets[b]; *slot;) {
+            if ((*slot)->busy)
+                slot = &(*slot)->next;
+            else
+                unlink_entry(s, slot);
+        }
+    }
+}
+
+static tr_status keep_caller(void *context, const tr_principal *row, tr_error *err) {
+    tr_caller *caller = context;
+    tr_principal_copy copy;
+    tr_status st = tr_principal_keep(&copy, row, err);
+    if (st == TR_OK && row->disabled)
+        st = tr_fail(err, TR_E_TOKEN_INVALID, NULL, "the token is not valid");
+    if (st == TR_OK) {
+        memset(caller, 0, sizeof *caller);
+        caller->principal = row->id;
+        caller->role = row->role;
+        caller->has_subject = row->has_subject;
+        caller->subject = row->subject;
+        caller->may_register = row->may_register;
+        caller->password_initial = row->password_initial;
+        memcpy(caller->uid, copy.uid, sizeof caller->uid);
+        memcpy(caller->name, copy.name, sizeof caller->name);
+    }
+    tr_wipe(&copy, sizeof copy);
+    return st;
+}
+
+static tr_status invalid(tr_error *err) {
+    return tr_fail(err, TR_E_TOKEN_INVALID, NULL, "the token is not valid");
+}
+
+static tr_status load(tr_vault *vault, shard *s, const char *client, entry **out, tr_error *err) {
+    tr_db *db = NULL;
+    entry *e = calloc(1, sizeof *e);
+    tr_status st = e ? tr_store_reader(vault->store, &db, err) : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    if (st == TR_OK)
+        st = tr_session_get(db, client, &e->row, err);
+    if (st == TR_OK)
+        st = tr_principal_get(db, &e->row.principal, keep_caller, &e->caller, err);
+    if (st == TR_E_NOT_FOUND)
+        st = invalid(err);
+    if (st != TR_OK) {
+        free(e);
+        return st;
+    }
+    evict_some(s);
+    entry **slot = slot_of(s, client);
+    e->next = *slot;
+    *slot = e;
+    s->count++;
+    *out = e;
+    return TR_OK;
+}
+
+static tr_status find(tr_vault *vault, shard *s, const char *client, entry **out, tr_error *err) {
+    *out = *slot_of(s, client);
+    return *out ? TR_OK : load(vault, s, client, out, err);
+}
+
+/* ---- the token's form ---- */
+
+static tr_status token_mac(tr_vault *vault, const char *client, const uint8_t random[RANDOM_LEN], uint8_t mac[32],
+                           tr_error *err) {
+    const tr_bytes parts[2] = {{client, TR_CLIENT_LEN}, {random, RANDOM_LEN}};
+    return tr_hmac_sha256(&vault->token_key, parts, 2, mac, err);
+}
+
+static tr_status token_hash(const char *token, uint8_t hash[32], tr_error *err) {
+    const tr_bytes part = {token, strlen(token)};
+    return tr_sha256(&part, 1, hash, err);
+}
+
+static tr_status token_new(tr_vault *vault, const char *client, char token[TR_TOKEN_LEN + 1], uint8_t hash[32],
+                           tr_error *err) {
+    uint8_t bytes[RANDOM_LEN + MAC_LEN], mac[32];
+    tr_status st = tr_random(bytes, RANDOM_LEN, err);
+    if (st == TR_OK)
+        st = token_mac(vault, client, bytes, mac, err);
+    if (st == TR_OK) {
+        memcpy(bytes + RANDOM_LEN, mac, MAC_LEN);
+        tr_base64url_encode(bytes, sizeof bytes, token);
+        st = token_hash(token, hash, err);
+    }
+    tr_wipe(bytes, sizeof bytes);
+    return st;
+}
+
+/* Did this vault once give this token out for this client? Needs no list of old tokens. */
+static bool token_is_ours(tr_vault *vault, const char *client, const char *token) {
+    uint8_t bytes[RANDOM_LEN + MAC_LEN], mac[32];
+    size_t n = sizeof bytes;
+    return tr_base64url_decode(token, strlen(token), bytes, &n) && n == sizeof bytes &&
+           token_mac(vault, client, bytes, mac, NULL) == TR_OK && tr_equal_ct(mac, bytes + RANDOM_LEN, MAC_LEN);
+}
+
+/* ---- accept ---- */
+
+int64_t tr_session_expires(const tr_config *config, int64_t created_at, int64_t used_at) {
+    int64_t idle = used_at + config->session_idle_s * 1000;
+    int64_t absolute = created_at + config->session_absolute_s * 1000;
+    return idle < absolute ? idle : absolute;
+}
+
+static bool expired(tr_vault *vault, const entry *e, int64_t now) {
+    return now >= tr_session_expires(vault->config, e->row.created_at, e->row.used_at);
+}
+
+static tr_status begin(tr_vault *vault, entry *e, int64_t now, bool recovered, tr_ticket *ticket, tr_error *err) {
+    memset(ticket, 0, sizeof *ticket);
+    ticket->next = e->row;
+    ticket->caller = e->caller;
+    ticket->entry = e;
+    ticket->recovered = recovered;
+    ticket->next.used_at = now;
+    if (!recovered) {
+        memcpy(ticket->next.previous, e->row.current, 32);
+        ticket->next.previous_at = now;
+        memset(ticket->next.request, 0, 32);
+    }
+    ticket->expires_at = tr_session_expires(vault->config, e->row.created_at, now);
+    tr_status st = token_new(vault, e->row.client, ticket->token, ticket->next.current, err);
+    if (st == TR_OK)
+        e->busy = true;
+    return st;
+}
+
+static tr_status superseded(tr_error *err) {
+    return tr_fail(err, TR_E_TOKEN_SUPERSEDED, "access-token", "the token was just used by another request");
+}
+
+static tr_status reused(tr_error *err) {
+    return tr_fail(err, TR_E_TOKEN_REUSED, "access-token", "a used token was presented again; the session is ended");
+}
+
+/* The token is the one that ran last (or runs now): a parallel call, a lost response, or a thief's. */
+static tr_status judge_previous(tr_vault *vault, const entry *e, int64_t now, bool has_key, tr_error *err) {
+    int64_t age = now - e->row.previous_at;
+    bool named = memcmp(e->row.request, zero, 32) != 0;
+    if (has_key && named && age <= vault->config->token_recovery_ms)
+        return TR_E_PRECONDITION;
+    return age <= vault->config->token_superseded_ms ? superseded(err) : reused(err);
+}
+
+static tr_status judge(tr_vault *vault, entry *e, const char *token, const uint8_t hash[32], int64_t now, bool has_key,
+                       tr_ticket *ticket, tr_error *err) {
+    if (tr_equal_ct(hash, e->row.current, 32)) {
+        if (!e->busy)
+            return begin(vault, e, now, false, ticket, err);
+        return has_key ? tr_fail(err, TR_E_IN_PROGRESS, NULL, "the request with this token is still running")
+                       : superseded(err);
+    }
+    if (tr_equal_ct(hash, e->row.previous, 32) && e->row.previous_at > 0) {
+        /* While the successor's request runs, the predecessor is two steps old for recovery, but not yet for theft. */
+        return e->busy ? superseded(err) : judge_previous(vault, e, now, has_key, err);
+    }
+    if (tr_equal_ct(hash, e->dropped, 32) && now - e->dropped_at <= vault->config->token_superseded_ms)
+        return superseded(err);
+    return token_is_ours(vault, e->row.client, token) ? reused(err) : invalid(err);
+}
+
+static bool client_form(const char *client) {
+    uint8_t bytes[16];
+    size_t n = sizeof bytes;
+    return strlen(client) == TR_CLIENT_LEN && tr_base64url_decode(client, TR_CLIENT_LEN, bytes, &n);
+}
+
+tr_status tr_token_accept(tr_vault *vault, const char *client, const char *uid, const char *token, bool has_key,
+                          tr_ticket *ticket, tr_error *err) {
+    uint8_t hash[32];
+    entry *e = NULL;
+    if (!client_form(client))
+        return invalid(err);
+    tr_status st = token_hash(token, hash, err);
+    if (st != TR_OK)
+        return st;
+    shard *s = shard_of(vault, client);
+    pthread_mutex_lock(&s->mutex);
+    int64_t now = tr_now_ms();
+    st = find(vault, s, client, &e, err);
+    if (st == TR_OK && (e->stale || expired(vault, e, now) || strcasecmp(uid, e->caller.uid) != 0))
+        st = invalid(err);
+    if (st == TR_OK)
+        st = judge(vault, e, token, hash, now, has_key, ticket, err);
+    pthread_mutex_unlock(&s->mutex);
+    return st;
+}
+
+tr_status tr_token_recover(tr_vault *vault, const char *client, const char *token, const uint8_t request[32],
+                           tr_ticket *ticket, tr_error *err) {
+    uint8_t hash[32];
+    entry *e = NULL;
+    tr_status st = token_hash(token, hash, err);
+    if (st != TR_OK)
+        return st;
+    shard *s = shard_of(vault, client);
+    pthread_mutex_lock(&s->mutex);
+    int64_t now = tr_now_ms();
+    st = find(vault, s, client, &e, err);
+    if (st == TR_OK) {
+        bool same = !e->busy && !e->stale && !expired(vault, e, now) && tr_equal_ct(hash, e->row.previous, 32) &&
+                    tr_equal_ct(request, e->row.request, 32) &&
+                    now - e->row.previous_at <= vault->config->token_recovery_ms;
+        st = same ? begin(vault, e, now, true, ticket, err) : superseded(err);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return st;
+}
+
+void tr_token_name_request(tr_ticket *ticket, const uint8_t request[32]) {
+    memcpy(ticket->next.request, request, 32);
+}
+
+tr_status tr_token_persist(tr_db *tx, const tr_ticket *ticket, tr_error *err) {
+    tr_status st = tr_session_update(tx, &ticket->next, err);
+    return st == TR_E_NOT_FOUND ? invalid(err) : st;
+}
+
+void tr_token_done(tr_vault *vault, tr_ticket *ticket, bool committed) {
+    entry *e = ticket->entry;
+    if (!e)
+        return;
+    shard *s = shard_of(vault, ticket->next.client);
+    pthread_mutex_lock(&s->mutex);
+    if (committed) {
+        if (ticket->recovered) {
+            memcpy(e->dropped, e->row.current, 32);
+            e->dropped_at = ticket->next.used_at;
+        }
+        e->row = ticket->next;
+    }
+    e->busy = false;
+    if (e->stale)
+        unlink_entry(s, slot_of(s, ticket->next.client));
+    pthread_mutex_unlock(&s->mutex);
+    ticket->entry = NULL;
+}
+
+/* ---- sessions ---- */
+
+tr_status tr_session_prepare(tr_vault *vault, const tr_uuid *principal, tr_session *row, char token[TR_TOKEN_LEN + 1],
+                             int64_t *expires_at, tr_error *err) {
+    uint8_t random[16];
+    memset(row, 0, sizeof *row);
+    tr_status st = tr_random(random, sizeof random, err);
+    if (st != TR_OK)
+        return st;
+    tr_base64url_encode(random, sizeof random, row->client);
+    row->principal = *principal;
+    row->created_at = row->used_at = tr_now_ms();
+    *expires_at = tr_session_expires(vault->config, row->created_at, row->used_at);
+    return token_new(vault, row->client, token, row->current, err);
+}
+
+static void forget_in(shard *s, entry **slot) {
+    if ((*slot)->busy)
+        (*slot)->stale = true;
+    else
+        unlink_entry(s, slot);
+}
+
+static void forget_principal(shard *s, const tr_uuid *principal) {
+    pthread_mutex_lock(&s->mutex);
+    for (int b = 0; b < SHARD_BUCKETS; b++) {
+        for (entry **slot = &s->buckets[b]; *slot;) {
+            entry *e = *slot;
+            if (tr_uuid_equal(&e->row.principal, principal))
+                forget_in(s, slot);
+            if (*slot == e)
+                slot = &e->next;
+        }
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
+void tr_session_forget(tr_vault *vault, const tr_uuid *principal, const char *client) {
+    if (!client) {
+        for (int i = 0; i < SHARDS; i++)
+            forget_principal(&vault->sessions->shards[i], principal);
+        return;
+    }
+    shard *s = shard_of(vault, client);
+    pthread_mutex_lock(&s->mutex);
+    entry **slot = slot_of(s, client);
+    if (*slot)
+        forget_in(s, slot);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+struct revocation {
+    const char *client;
+    tr_event event;
+};
+
+static tr_status revoke_job(void *context, tr_db *tx, tr_error *err) {
+    struct revocation *r = context;
+    tr_status st = tr_session_delete(tx, r->client, err);
+    if (st == TR_E_NOT_FOUND)
+        return TR_OK; /* another request with an old token was faster */
+    return st == TR_OK ? tr_event_append(tx, &r->event, err) : st;
+}
+
+tr_status tr_session_revoke(tr_vault *vault, const char *client, const tr_uuid *request, const char *address,
+                            tr_error *err) {
+    tr_caller caller = {0};
+    shard *s = shard_of(vault, client);
+    pthread_mutex_lock(&s->mutex);
+    entry *e = *slot_of(s, client);
+    if (e)
+        caller = e->caller;
+    pthread_mutex_unlock(&s->mutex);
+    struct revocation r = {.client = client,
+                           .event = {.at = tr_now_ms(),
+                                     .action = "auth.token_reuse",
+                                     .who = e ? &caller : NULL,
+                                     .outcome = TR_E_TOKEN_REUSED,
+                                     .request = request,
+                                     .address = address,
+                                     .detail = "a used token was presented again; the session is ended"}};
+    tr_status st = tr_store_write(vault->store, revoke_job, &r, err);
+    tr_session_forget(vault, NULL, client);
+    return st;
+}
