@@ -1,9 +1,7 @@
 /* The strict reader: RFC 8259 text into a cJSON tree, in one pass. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* strtod_l */
-#endif
 #include <locale.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

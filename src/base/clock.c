@@ -1,0 +1,109 @@
+#include "base/clock.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static _Atomic int64_t test_now; /* the process's own; 0 outside tests */
+
+int64_t tr_now_ms(void) {
+    int64_t fixed = atomic_load_explicit(&test_now, memory_order_relaxed);
+    struct timespec now;
+    if (fixed)
+        return fixed;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void tr_clock_set_for_test(int64_t now_ms) {
+    atomic_store(&test_now, now_ms);
+}
+
+int64_t tr_monotonic_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t tr_monotonic_ms(void) {
+    return tr_monotonic_us() / 1000;
+}
+
+void tr_time_format(int64_t ms, char out[TR_TIME_TEXT]) {
+    int64_t seconds = ms / 1000, rest = ms % 1000;
+    if (rest < 0) {
+        rest += 1000;
+        seconds--;
+    }
+    time_t t = (time_t)seconds;
+    struct tm tm;
+    char date[40];
+    if (!gmtime_r(&t, &tm) || tm.tm_year < -1899 || tm.tm_year > 8099)
+        memset(&tm, 0, sizeof tm);
+    (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
+    (void)snprintf(out, TR_TIME_TEXT, "%.19s.%03dZ", date, (int)rest % 1000);
+}
+
+static bool digits(const char *text, int count, int *value) {
+    *value = 0;
+    for (int i = 0; i < count; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        *value = *value * 10 + (text[i] - '0');
+    }
+    return true;
+}
+
+static int days_in_month(int year, int month) {
+    static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    return days[month - 1] + (month == 2 && leap);
+}
+
+/* The offset at text[0..len): "Z" or "+hh:mm"; in minutes. */
+static bool parse_offset(const char *text, size_t len, int *minutes) {
+    int h, m;
+    *minutes = 0;
+    if (len == 1)
+        return text[0] == 'Z' || text[0] == 'z';
+    if (len != 6 || (text[0] != '+' && text[0] != '-') || text[3] != ':' || !digits(text + 1, 2, &h) ||
+        !digits(text + 4, 2, &m) || h > 23 || m > 59)
+        return false;
+    *minutes = (h * 60 + m) * (text[0] == '-' ? -1 : 1);
+    return true;
+}
+
+/* The fraction at text[0..len), if any: *used characters, *ms its milliseconds. */
+static bool parse_fraction(const char *text, size_t len, size_t *used, int *ms) {
+    int scale = 100;
+    *used = 0;
+    *ms = 0;
+    if (len == 0 || text[0] != '.')
+        return true;
+    for (*used = 1; *used < len && text[*used] >= '0' && text[*used] <= '9'; (*used)++, scale /= 10)
+        *ms += (text[*used] - '0') * scale;
+    return *used > 1;
+}
+
+bool tr_time_parse(const char *text, size_t len, int64_t *ms) {
+    int year, month, day, h, m, s, milli, offset;
+    size_t used;
+    if (len < 20 || len > 64 || !digits(text, 4, &year) || text[4] != '-' || !digits(text + 5, 2, &month) ||
+        text[7] != '-' || !digits(text + 8, 2, &day) || (text[10] != 'T' && text[10] != 't') ||
+        !digits(text + 11, 2, &h) || text[13] != ':' || !digits(text + 14, 2, &m) || text[16] != ':' ||
+        !digits(text + 17, 2, &s))
+        return false;
+    if (year < 1 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || h > 23 || m > 59 || s > 60)
+        return false;
+    if (!parse_fraction(text + 19, len - 19, &used, &milli) ||
+        !parse_offset(text + 19 + used, len - 19 - used, &offset))
+        return false;
+    /* A leap second is the last one of a UTC day's last minute. */
+    int utc_minute = ((h * 60 + m - offset) % 1440 + 1440) % 1440;
+    if (s == 60 && utc_minute != 1439)
+        return false;
+    struct tm tm = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = h, .tm_min = m, .tm_sec = s};
+    *ms = ((int64_t)timegm(&tm) - (int64_t)offset * 60) * 1000 + milli;
+    return true;
+}

@@ -1,0 +1,302 @@
+#include "base/config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONFIG_FILE_MAX 65536
+#define NAME_MAX_LEN 48
+
+enum kind { TEXT, BOOL, NUMBER, LEVEL };
+
+/* The whole list of settings: what tr_config holds, what --help shows. */
+#define TEXT_SETTING(field, fallback, meaning)                                                               \
+    { {#field, meaning, fallback}, TEXT, offsetof(tr_config, field), 0, (int64_t)sizeof(((tr_config *)0)->field) }
+#define NUMBER_SETTING(field, fallback, least, most, meaning)                                                \
+    { {#field, meaning, fallback}, NUMBER, offsetof(tr_config, field), least, most }
+
+static const struct setting {
+    tr_config_setting shown;
+    enum kind kind;
+    size_t offset;
+    int64_t least, most; /* of a number; `most` is the room of a text */
+} settings[] = {
+    TEXT_SETTING(data, "var", "the data folder"),
+    TEXT_SETTING(listen, "127.0.0.1:8443", "HOST:PORT to serve on"),
+    TEXT_SETTING(metrics_listen, "", "HOST:PORT on loopback for /metrics, plain HTTP; empty: none"),
+    {{"insecure_http", "serve plain HTTP; on loopback addresses only", "no"}, BOOL, offsetof(tr_config, insecure_http), 0, 1},
+    TEXT_SETTING(tls_cert, "", "PEM certificate chain; empty: tls.pem in the data folder, self-signed at first start"),
+    TEXT_SETTING(tls_key, "", "PEM private key; empty: tls.key in the data folder"),
+    {{"log_level", "debug, info, warn or error", "info"}, LEVEL, offsetof(tr_config, log_level), 0, 0},
+    TEXT_SETTING(keyring_file, "", "a file with the keyring's passphrase; empty: keyring.passphrase in the data folder"),
+    NUMBER_SETTING(threads, "128", 4, 4096, "connections served at once"),
+    NUMBER_SETTING(max_body_bytes, "1048576", 1024, 64 * 1024 * 1024, "largest JSON body, and largest line of an import"),
+    NUMBER_SETTING(request_timeout_ms, "30000", 100, 3600000, "time to read one request"),
+    NUMBER_SETTING(idle_timeout_ms, "15000", 100, 3600000, "time an idle connection is kept"),
+    NUMBER_SETTING(drain_timeout_ms, "20000", 0, 3600000, "time for running requests after SIGTERM"),
+    NUMBER_SETTING(token_superseded_ms, "10000", 0, 600000, "how long the token used last is only refused, not taken for theft"),
+    NUMBER_SETTING(token_recovery_ms, "30000", 0, 600000, "how long a lost response can be asked for again"),
+    NUMBER_SETTING(session_idle_s, "1209600", 1, 31536000, "a session ends when unused for so long"),
+    NUMBER_SETTING(session_absolute_s, "7776000", 1, 315360000, "a session ends so long after sign-in"),
+    NUMBER_SETTING(sessions_max, "256", 1, 100000, "live sessions of one principal, lanes included"),
+    NUMBER_SETTING(idempotency_s, "86400", 60, 2592000, "how long the outcome of an Idempotency-Key is kept"),
+    NUMBER_SETTING(sign_in_free_tries, "5", 1, 1000, "failed sign-ins of a uid from an address before delays begin"),
+    NUMBER_SETTING(rate_per_minute, "0", 0, 10000000, "requests of a principal in a minute; 0: no limit"),
+};
+
+#define SETTINGS (sizeof settings / sizeof settings[0])
+
+const tr_config_setting *tr_config_settings(size_t *count) {
+    static tr_config_setting shown[SETTINGS]; /* the same at every call */
+    for (size_t i = 0; i < SETTINGS; i++)
+        shown[i] = settings[i].shown;
+    *count = SETTINGS;
+    return shown;
+}
+
+static const struct setting *find(const char *name) {
+    for (size_t i = 0; i < SETTINGS; i++) {
+        if (strcmp(settings[i].shown.name, name) == 0)
+            return &settings[i];
+    }
+    return NULL;
+}
+
+static bool parse_bool(const char *text, bool *value) {
+    static const char *const words[] = {"no", "yes", "false", "true", "0", "1", "off", "on"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *value = i % 2;
+            return true;
+        }
+    }
+    return false;
+}
+
+static tr_status set_number(const struct setting *s, int64_t *field, const char *text, tr_error *err) {
+    char *end = NULL;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno || end == text || *end || value < s->least || value > s->most)
+        return tr_fail(err, TR_E_CONFIG, s->shown.name, "must be a number from %lld to %lld", (long long)s->least,
+                       (long long)s->most);
+    *field = value;
+    return TR_OK;
+}
+
+static tr_status set(tr_config *config, const struct setting *s, const char *text, tr_error *err) {
+    char *field = (char *)config + s->offset;
+    switch (s->kind) {
+    case TEXT:
+        if (strlen(text) >= (size_t)s->most)
+            return tr_fail(err, TR_E_CONFIG, s->shown.name, "is longer than %lld bytes", (long long)s->most - 1);
+        memcpy(field, text, strlen(text) + 1);
+        return TR_OK;
+    case BOOL:
+        if (!parse_bool(text, (bool *)field))
+            return tr_fail(err, TR_E_CONFIG, s->shown.name, "must be yes or no");
+        return TR_OK;
+    case LEVEL:
+        if (!tr_log_level_parse(text, (tr_log_level *)(void *)field))
+            return tr_fail(err, TR_E_CONFIG, s->shown.name, "must be debug, info, warn or error");
+        return TR_OK;
+    case NUMBER: return set_number(s, (int64_t *)(void *)field, text, err);
+    }
+    return tr_fail(err, TR_E_INTERNAL, s->shown.name, "a setting of no kind");
+}
+
+/* ---- flags ---- */
+
+/* "--token-recovery-ms" names token_recovery_ms. */
+static const struct setting *find_flag(const char *flag, size_t len) {
+    char name[NAME_MAX_LEN];
+    if (len < 3 || len >= sizeof name || strncmp(flag, "--", 2) != 0)
+        return NULL;
+    for (size_t i = 2; i < len; i++) {
+        if (flag[i] == '_')
+            return NULL;
+        name[i - 2] = (char)(flag[i] == '-' ? '_' : flag[i]);
+    }
+    name[len - 2] = '\0';
+    return find(name);
+}
+
+static bool is_own(const char *const *own, const char *arg, size_t len) {
+    for (; own && *own; own++) {
+        if (strlen(*own) == len && strncmp(*own, arg, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The value of the flag at argv[*i]: after '=', in the next argument, or (a switch) "yes". */
+static const char *flag_value(const struct setting *s, int argc, char **argv, int *i) {
+    const char *equals = strchr(argv[*i], '=');
+    if (equals)
+        return equals + 1;
+    if (s->kind == BOOL)
+        return "yes";
+    return *i + 1 < argc ? argv[++*i] : NULL;
+}
+
+/* Apply the flags; with `only`, that setting's alone. */
+static tr_status read_flags(tr_config *config, int argc, char **argv, const char *const *own, const struct setting *only,
+                            char **rest, int *rest_count, tr_error *err) {
+    bool flags_end = false;
+    *rest_count = 0;
+    for (int i = 0; i < argc; i++) {
+        size_t len = strcspn(argv[i], "=");
+        if (flags_end || argv[i][0] != '-' || strcmp(argv[i], "-") == 0 || is_own(own, argv[i], len)) {
+            rest[(*rest_count)++] = argv[i];
+            continue;
+        }
+        if (strcmp(argv[i], "--") == 0) {
+            flags_end = true;
+            continue;
+        }
+        const struct setting *s = find_flag(argv[i], len);
+        if (!s)
+            return tr_fail(err, TR_E_CONFIG, argv[i], "is not a known option");
+        const char *value = flag_value(s, argc, argv, &i);
+        if (!value)
+            return tr_fail(err, TR_E_CONFIG, s->shown.name, "the option needs a value");
+        tr_status st = !only || only == s ? set(config, s, value, err) : TR_OK;
+        if (st != TR_OK)
+            return st;
+    }
+    return TR_OK;
+}
+
+/* ---- environment ---- */
+
+static const char *environment(const struct setting *s) {
+    char name[NAME_MAX_LEN + 8] = "TRESOR_";
+    size_t n = strlen(name);
+    for (const char *c = s->shown.name; *c; c++)
+        name[n++] = (char)(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+    name[n] = '\0';
+    return getenv(name);
+}
+
+static tr_status read_environment(tr_config *config, tr_error *err) {
+    tr_status st = TR_OK;
+    for (size_t i = 0; st == TR_OK && i < SETTINGS; i++) {
+        const char *value = environment(&settings[i]);
+        if (value)
+            st = set(config, &settings[i], value, err);
+    }
+    return st;
+}
+
+/* ---- file ---- */
+
+static char *trim(char *text) {
+    text += strspn(text, " \t\r");
+    size_t len = strlen(text);
+    while (len && strchr(" \t\r", text[len - 1]))
+        text[--len] = '\0';
+    return text;
+}
+
+static tr_status read_line(tr_config *config, char *line, int number, tr_error *err) {
+    line = trim(line);
+    if (*line == '\0' || *line == '#')
+        return TR_OK;
+    char *equals = strchr(line, '=');
+    if (!equals)
+        return tr_fail(err, TR_E_CONFIG, "tresor.conf", "line %d is not \"name = value\"", number);
+    *equals = '\0';
+    char *name = trim(line);
+    const struct setting *s = find(name);
+    if (!s || s == find("data"))
+        return tr_fail(err, TR_E_CONFIG, "tresor.conf", "line %d names no setting", number);
+    return set(config, s, trim(equals + 1), err);
+}
+
+static tr_status read_text(tr_config *config, char *text, tr_error *err) {
+    tr_status st = TR_OK;
+    int number = 1;
+    for (char *line = text, *next; st == TR_OK && line; line = next, number++) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        st = read_line(config, line, number, err);
+    }
+    return st;
+}
+
+static tr_status read_file(tr_config *config, tr_error *err) {
+    char path[600];
+    tr_status st = tr_config_path(config, "tresor.conf", path, sizeof path, err);
+    if (st != TR_OK)
+        return st;
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            return TR_OK;
+        return tr_fail(err, TR_E_CONFIG, "tresor.conf", "cannot be read: %s", strerror(errno));
+    }
+    char *text = malloc(CONFIG_FILE_MAX + 1);
+    size_t n = text ? fread(text, 1, CONFIG_FILE_MAX + 1, file) : 0;
+    if (!text)
+        st = tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    else if (ferror(file) || n > CONFIG_FILE_MAX || memchr(text, '\0', n))
+        st = tr_fail(err, TR_E_CONFIG, "tresor.conf", "cannot be read, is no text, or has more than 64 KiB");
+    if (st == TR_OK) {
+        text[n] = '\0';
+        st = read_text(config, text, err);
+    }
+    (void)fclose(file);
+    free(text);
+    return st;
+}
+
+/* ---- all ---- */
+
+tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr_config *config, char **rest,
+                         int *rest_count, tr_error *err) {
+    const struct setting *data = find("data");
+    const char *value = environment(data);
+    tr_status st = TR_OK;
+    memset(config, 0, sizeof *config);
+    for (size_t i = 0; st == TR_OK && i < SETTINGS; i++)
+        st = set(config, &settings[i], settings[i].shown.fallback, err);
+    if (st == TR_OK && value)
+        st = set(config, data, value, err);
+    if (st == TR_OK)
+        st = read_flags(config, argc, argv, own_flags, data, rest, rest_count, err);
+    if (st == TR_OK)
+        st = read_file(config, err);
+    if (st == TR_OK)
+        st = read_environment(config, err);
+    if (st == TR_OK)
+        st = read_flags(config, argc, argv, own_flags, NULL, rest, rest_count, err);
+    if (st == TR_OK && config->data[0] == '\0')
+        st = tr_fail(err, TR_E_CONFIG, "data", "names no folder");
+    if (st == TR_OK && (config->tls_cert[0] == '\0') != (config->tls_key[0] == '\0'))
+        st = tr_fail(err, TR_E_CONFIG, "tls_key", "tls_cert and tls_key must be given together");
+    if (st == TR_OK && config->tls_cert[0] == '\0')
+        st = tr_config_path(config, "tls.pem", config->tls_cert, sizeof config->tls_cert, err);
+    if (st == TR_OK && config->tls_key[0] == '\0')
+        st = tr_config_path(config, "tls.key", config->tls_key, sizeof config->tls_key, err);
+    return st;
+}
+
+tr_status tr_config_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err) {
+    char path[600];
+    const char *value = getenv("TRESOR_KEYRING");
+    if (value && *value)
+        return tr_secret_copy(passphrase, value, strlen(value), err);
+    if (config->keyring_file[0])
+        return tr_secret_from_file(passphrase, config->keyring_file, err);
+    tr_status st = tr_config_path(config, "keyring.passphrase", path, sizeof path, err);
+    return st == TR_OK ? tr_secret_from_file(passphrase, path, err) : st;
+}
+
+tr_status tr_config_path(const tr_config *config, const char *name, char *out, size_t size, tr_error *err) {
+    int n = snprintf(out, size, "%s/%s", config->data, name);
+    return n > 0 && (size_t)n < size ? TR_OK : tr_fail(err, TR_E_CONFIG, "data", "the data folder's name is too long");
+}
