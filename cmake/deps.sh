@@ -14,11 +14,17 @@ work=$out/work
 stamp=2
 [ -f "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ] && exit 0
 
-# sha256  pool path  file
-sources='
-41dbfd68cd3b914ce440a5813f21058813b61a972600cc04fb8233a0d2d04fe4 c/civetweb civetweb_1.16+dfsg.orig.tar.xz
-9174a803e0dfd394d8ef63488ca75d4818ba0291734970509abb48865b01f441 c/civetweb civetweb_1.16+dfsg-6.debian.tar.xz
+# sha256  pool path  file[s of which one is enough, best first: mirrors drop old revisions]
+sqlcipher='
 d8f9afcbc2f4b55e316ca4ada4425daf3d0b4aab25f45e11a802ae422b9f53a3 s/sqlcipher sqlcipher_4.6.1.orig.tar.gz
+'
+civetweb='
+41dbfd68cd3b914ce440a5813f21058813b61a972600cc04fb8233a0d2d04fe4 c/civetweb civetweb_1.16+dfsg.orig.tar.xz
+'
+# The same security patches in both: Debian 13's, and testing's with one for OpenSSL 4.
+civetweb_patches='
+1e5f56ab5592026dc5cd90302cfaa5a66b889f8959440e64dc0e373d18165ebb c/civetweb civetweb_1.16+dfsg-2+deb13u1.debian.tar.xz
+9174a803e0dfd394d8ef63488ca75d4818ba0291734970509abb48865b01f441 c/civetweb civetweb_1.16+dfsg-6.debian.tar.xz
 '
 
 fail() {
@@ -26,24 +32,23 @@ fail() {
     exit 1
 }
 
-# The Debian archive that apt is set up with (not a security or third-party one).
+# The Debian archive that apt is set up with (not a security or third-party one; the label is known after apt-get update).
 mirror() {
     apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' 2>/dev/null |
         awk '$2 == "Debian" { print $1; exit }'
 }
 
+# The file into $work, from the folder or the mirror; its SHA-256 must be right.
 fetch() { # sha256 pool file
     target=$work/$3
     if [ -n "$folder" ]; then
-        [ -f "$folder/$3" ] || fail "$folder has no $3 (TRESOR_DEPS_DIR); its SHA-256 must be $1"
+        [ -f "$folder/$3" ] || return 1
         cp "$folder/$3" "$target"
     elif [ ! -f "$target" ]; then
-        base=$(mirror)
-        [ -n "$base" ] || fail "apt knows no Debian mirror; put $3 into a folder and pass -DTRESOR_DEPS_DIR=FOLDER"
         name=$(printf %s "$3" | sed 's/+/%2b/g')
-        curl -fsSL --retry 3 --max-time 300 -o "$target.part" "${base%/}/pool/main/$2/$name" ||
-            fail "the Debian mirror of this machine has no pool/main/$2/$3; get it elsewhere (snapshot.debian.org keeps" \
-                "every version), put it into a folder and pass -DTRESOR_DEPS_DIR=FOLDER"
+        # apt's own downloader: what proxy and certificates apt is set up with hold here too.
+        /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file "${base%/}/pool/main/$2/$name" "$target.part" ||
+            return 1
         mv "$target.part" "$target"
     fi
     echo "$1  $target" | sha256sum -c --quiet - >/dev/null 2>&1 || {
@@ -52,36 +57,53 @@ fetch() { # sha256 pool file
     }
 }
 
+# The first of the list that is to be had, as `got`.
+fetch_one() { # LIST
+    got=
+    while [ -z "$got" ] && read -r sum pool file; do
+        [ -z "$sum" ] || ! fetch "$sum" "$pool" "$file" || got=$work/$file
+    done <<END
+$1
+END
+    [ -n "$got" ] || fail "neither this machine's Debian mirror nor the folder of TRESOR_DEPS_DIR has" $1"; get" \
+        "one of them elsewhere (Debian's snapshot archive keeps every version) and pass -DTRESOR_DEPS_DIR=FOLDER"
+}
+
 mkdir -p "$work"
-echo "$sources" | while read -r sum pool file; do
-    [ -z "$sum" ] || fetch "$sum" "$pool" "$file"
-done
+base=
+[ -n "$folder" ] || base=$(mirror)
+[ -n "$folder$base" ] || fail "apt knows no Debian mirror (was apt-get update never run?), and no TRESOR_DEPS_DIR is given"
+fetch_one "$sqlcipher"
+sqlcipher=$got
+fetch_one "$civetweb"
+civetweb=$got
+fetch_one "$civetweb_patches"
+civetweb_patches=$got
 
 rm -rf "$out/civetweb" "$out/sqlcipher" "$work/sqlcipher"
 mkdir -p "$out/civetweb" "$out/sqlcipher" "$work/sqlcipher"
 
-tar -xf "$work/civetweb_1.16+dfsg.orig.tar.xz" -C "$out/civetweb" --strip-components 1
-tar -xf "$work/civetweb_1.16+dfsg-6.debian.tar.xz" -C "$out/civetweb"
+tar -xf "$civetweb" -C "$out/civetweb" --strip-components 1
+tar -xf "$civetweb_patches" -C "$out/civetweb"
 grep -v '^#' "$out/civetweb/debian/patches/series" | while read -r patch; do
     [ -z "$patch" ] || patch -d "$out/civetweb" -p1 -s <"$out/civetweb/debian/patches/$patch" ||
         fail "patch $patch does not apply to CivetWeb"
 done
 
-echo "deps: building SQLCipher 4.6.1 (half a minute, once)"
-tar -xf "$work/sqlcipher_4.6.1.orig.tar.gz" -C "$work/sqlcipher" --strip-components 1
-(
-    cd "$work/sqlcipher"
-    {
-        ./configure --enable-tempstore=yes --disable-tcl
-        make sqlite3.c
-        # Temporary tables stay in memory; connections are not shared between threads; deleted rows are overwritten.
+# Temporary tables stay in memory; connections are not shared between threads; deleted rows are overwritten.
+build_sqlcipher() {
+    ./configure --enable-tempstore=yes --disable-tcl &&
+        make sqlite3.c &&
         gcc -O2 -g -fPIC -fstack-protector-strong -c sqlite3.c -o sqlite3.o \
             -DSQLITE_HAS_CODEC -DSQLCIPHER_CRYPTO_OPENSSL -DSQLITE_TEMP_STORE=3 -DSQLITE_THREADSAFE=2 \
             -DSQLITE_SECURE_DELETE=1 -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_DQS=0 \
-            -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_USE_URI=0
-    } >build.log 2>&1 || fail "SQLCipher does not build; see $work/sqlcipher/build.log"
-    ar rcs libsqlcipher.a sqlite3.o
-)
+            -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_USE_URI=0 &&
+        ar rcs libsqlcipher.a sqlite3.o
+}
+
+echo "deps: building SQLCipher 4.6.1 (half a minute, once)"
+tar -xf "$sqlcipher" -C "$work/sqlcipher" --strip-components 1
+(cd "$work/sqlcipher" && build_sqlcipher >build.log 2>&1) || fail "SQLCipher does not build; see $work/sqlcipher/build.log"
 cp "$work/sqlcipher/sqlite3.h" "$work/sqlcipher/libsqlcipher.a" "$out/sqlcipher/"
 rm -rf "$work/sqlcipher"
 echo "$stamp" >"$out/stamp"

@@ -1,8 +1,10 @@
 /* tresor: the one binary. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/secret.h"
@@ -41,7 +43,19 @@ static bool wants_help(int argc, char **argv) {
     return false;
 }
 
+/* A closed stdin, stdout or stderr would be the number of the next file opened, a database even, and take our
+ * prints. */
+static bool open_standard_streams(void) {
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv) {
+    if (!open_standard_streams())
+        return TR_EXIT_FAILURE;
     if (argc < 2) {
         print_overview(stderr);
         return TR_EXIT_USAGE;
@@ -56,8 +70,8 @@ int main(int argc, char **argv) {
     if (wants_help(argc - 2, argv + 2))
         return tr_cli_help(command);
 
-    /* Before any thread starts and before any file is made. Log lines go to stderr, so that stdout holds a command's
-     * result alone; serve turns that round. */
+    /* Before any thread starts and before any file is made. Log lines go to stderr, so that stdout holds a
+     * command's result alone; serve turns that round. */
     umask(077);
     signal(SIGPIPE, SIG_IGN);
     tr_log_set_fd(2);

@@ -29,6 +29,8 @@ struct tr_request {
     /* Read up to n bytes of the body: > 0 bytes read, 0 at the end, -1 when the peer is gone, too slow, or its chunked
      * coding is broken. Blocks at most request_timeout_ms in all. */
     long (*read)(tr_request *request, void *buf, size_t n);
+    /* For a streamed body, when a part of it was worked off: the time for the rest begins anew. May be NULL. */
+    void (*more_time)(tr_request *request);
     void *transport;
 };
 

@@ -19,9 +19,10 @@ static bool grow(tr_buf *b, size_t need) {
         return false;
     if (b->data) {
         memcpy(data, b->data, b->len);
-        tr_wipe(b->data, b->len);
+        tr_wipe(b->data, b->cap);
         free(b->data);
     }
+    data[b->len] = '\0';
     b->data = data;
     b->cap = cap;
     return true;
@@ -30,7 +31,8 @@ static bool grow(tr_buf *b, size_t need) {
 char *tr_buf_reserve(tr_buf *b, size_t n) {
     if (b->failed)
         return NULL;
-    if (n >= TR_BUF_MAX || b->len + n + 1 > TR_BUF_MAX || (b->len + n + 1 > b->cap && !grow(b, b->len + n + 1))) {
+    if (n >= TR_BUF_MAX || b->len + n + 1 > TR_BUF_MAX ||
+        (b->len + n + 1 > b->cap && !grow(b, b->len + n + 1))) {
         b->failed = true;
         return NULL;
     }
@@ -110,7 +112,7 @@ void tr_buf_reset(tr_buf *b) {
 
 void tr_buf_clear(tr_buf *b) {
     if (b->data) {
-        tr_wipe(b->data, b->len);
+        tr_wipe(b->data, b->cap); /* also what was reserved and written, but never counted */
         free(b->data);
     }
     *b = TR_BUF_INIT;

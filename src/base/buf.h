@@ -1,8 +1,8 @@
 /* A growable byte buffer. Zero-initialise it (TR_BUF_INIT); tr_buf_clear() wipes and frees it.
  *
- * An append that cannot get memory, or would pass TR_BUF_MAX bytes, sets `failed`, keeps what was there, and makes
- * all later appends do nothing: a caller may append freely and check tr_buf_ok() once.
- * `data` is always NUL-terminated once anything was appended (the NUL does not count in `len`).
+ * An append that cannot get memory, or would pass TR_BUF_MAX bytes, sets `failed`, keeps what was there, and
+ * makes all later appends do nothing: a caller may append freely and check tr_buf_ok() once. `data` is always
+ * NUL-terminated once anything was appended (the NUL does not count in `len`).
  */
 #ifndef TR_BASE_BUF_H
 #define TR_BASE_BUF_H
@@ -38,7 +38,8 @@ tr_status tr_buf_ok(const tr_buf *b, tr_error *err);
 void tr_buf_reset(tr_buf *b);
 /* Wipe and free; the buffer is again as TR_BUF_INIT. */
 void tr_buf_clear(tr_buf *b);
-/* Hand the bytes to the caller (malloc'ed, NUL-terminated; free()); the buffer is again as TR_BUF_INIT. NULL if failed. */
+/* Hand the bytes to the caller (malloc'ed, NUL-terminated; free()); the buffer is again as TR_BUF_INIT. NULL
+ * if failed. */
 char *tr_buf_take(tr_buf *b);
 
 #endif

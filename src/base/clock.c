@@ -1,11 +1,35 @@
 #include "base/clock.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <time.h>
 
+/* What RFC 3339 can write: 0001-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z. */
+#define TIME_LEAST INT64_C(-62135596800000)
+#define TIME_MOST  INT64_C(253402300799999)
+
 static _Atomic int64_t test_now; /* the process's own; 0 outside tests */
+
+#ifdef TR_TEST_HOOKS
+static int64_t test_offset; /* set once */
+
+static void read_test_offset(void) {
+    const char *text = getenv("TRESOR_TEST_CLOCK_OFFSET_MS");
+    test_offset = text ? strtoll(text, NULL, 10) : 0;
+}
+
+static int64_t offset_ms(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_test_offset);
+    return test_offset;
+}
+#else
+static int64_t offset_ms(void) {
+    return 0;
+}
+#endif
 
 int64_t tr_now_ms(void) {
     int64_t fixed = atomic_load_explicit(&test_now, memory_order_relaxed);
@@ -13,7 +37,7 @@ int64_t tr_now_ms(void) {
     if (fixed)
         return fixed;
     clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + offset_ms();
 }
 
 void tr_clock_set_for_test(int64_t now_ms) {
@@ -31,6 +55,8 @@ int64_t tr_monotonic_ms(void) {
 }
 
 void tr_time_format(int64_t ms, char out[TR_TIME_TEXT]) {
+    if (ms < TIME_LEAST || ms > TIME_MOST)
+        ms = ms < TIME_LEAST ? TIME_LEAST : TIME_MOST;
     int64_t seconds = ms / 1000, rest = ms % 1000;
     if (rest < 0) {
         rest += 1000;
@@ -38,11 +64,12 @@ void tr_time_format(int64_t ms, char out[TR_TIME_TEXT]) {
     }
     time_t t = (time_t)seconds;
     struct tm tm;
-    char date[40];
-    if (!gmtime_r(&t, &tm) || tm.tm_year < -1899 || tm.tm_year > 8099)
-        memset(&tm, 0, sizeof tm);
-    (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
-    (void)snprintf(out, TR_TIME_TEXT, "%.19s.%03dZ", date, (int)rest % 1000);
+    /* The remainders say to the compiler what gmtime_r says to us: so many digits and no more. */
+    (void)gmtime_r(&t, &tm);
+    (void)snprintf(out, TR_TIME_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
+                   (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
+                   (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
+                   (unsigned)tm.tm_sec % 100, (unsigned)rest % 1000);
 }
 
 static bool digits(const char *text, int count, int *value) {
@@ -94,7 +121,8 @@ bool tr_time_parse(const char *text, size_t len, int64_t *ms) {
         !digits(text + 11, 2, &h) || text[13] != ':' || !digits(text + 14, 2, &m) || text[16] != ':' ||
         !digits(text + 17, 2, &s))
         return false;
-    if (year < 1 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || h > 23 || m > 59 || s > 60)
+    if (year < 1 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || h > 23 ||
+        m > 59 || s > 60)
         return false;
     if (!parse_fraction(text + 19, len - 19, &used, &milli) ||
         !parse_offset(text + 19 + used, len - 19 - used, &offset))
@@ -103,7 +131,8 @@ bool tr_time_parse(const char *text, size_t len, int64_t *ms) {
     int utc_minute = ((h * 60 + m - offset) % 1440 + 1440) % 1440;
     if (s == 60 && utc_minute != 1439)
         return false;
-    struct tm tm = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = h, .tm_min = m, .tm_sec = s};
+    struct tm tm = {
+        .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = h, .tm_min = m, .tm_sec = s};
     *ms = ((int64_t)timegm(&tm) - (int64_t)offset * 60) * 1000 + milli;
-    return true;
+    return *ms >= TIME_LEAST && *ms <= TIME_MOST;
 }

@@ -10,18 +10,19 @@
 
 #define TR_TIME_TEXT 25 /* "2026-11-24T12:00:00.000Z" and NUL */
 
-/* Wall-clock time in ms. Tests may move it: TRESOR_TEST_CLOCK_OFFSET_MS (read once, only in builds with TR_TEST_HOOKS)
- * or tr_clock_set_for_test(). */
+/* Wall-clock time in ms. Tests may move it: TRESOR_TEST_CLOCK_OFFSET_MS (read once, only in builds with
+ * TR_TEST_HOOKS) or tr_clock_set_for_test(). */
 int64_t tr_now_ms(void);
 void tr_clock_set_for_test(int64_t now_ms); /* 0: back to the real clock */
 /* A clock that never goes back, in ms, for durations and time-outs only. */
 int64_t tr_monotonic_ms(void);
 int64_t tr_monotonic_us(void);
 
-/* Write `ms` as RFC 3339 UTC with milliseconds into out[TR_TIME_TEXT]. */
+/* Write `ms` as RFC 3339 UTC with milliseconds into out[TR_TIME_TEXT]; beyond the years 0001 to 9999, the
+ * nearest. */
 void tr_time_format(int64_t ms, char out[TR_TIME_TEXT]);
-/* Read an RFC 3339 date-time (any offset; fraction up to ns is cut to ms; years 0001 to 9999; a leap second is
- * taken as the next second). Returns false when it is not one. */
+/* Read an RFC 3339 date-time (any offset; fraction up to ns is cut to ms; years 0001 to 9999; a leap second
+ * is taken as the next second). Returns false when it is not one. */
 bool tr_time_parse(const char *text, size_t len, int64_t *ms);
 
 #endif

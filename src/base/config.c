@@ -8,58 +8,75 @@
 #include <unistd.h>
 
 #define CONFIG_FILE_MAX 65536
-#define NAME_MAX_LEN 48
+#define NAME_MAX_LEN    48
 
 enum kind { TEXT, BOOL, NUMBER, LEVEL };
 
-/* The whole list of settings: what tr_config holds, what --help shows. */
-#define TEXT_SETTING(field, fallback, meaning)                                                               \
-    { {#field, meaning, fallback}, TEXT, offsetof(tr_config, field), 0, (int64_t)sizeof(((tr_config *)0)->field) }
-#define NUMBER_SETTING(field, fallback, least, most, meaning)                                                \
-    { {#field, meaning, fallback}, NUMBER, offsetof(tr_config, field), least, most }
+/* The whole list of settings: what tr_config holds, what --help shows.
+ * X(field, kind, fallback, least, most, meaning): least and most are a number's. */
+#define SETTINGS_TABLE(X)                                                                                    \
+    X(data, TEXT, "var", 0, 0, "the data folder")                                                            \
+    X(listen, TEXT, "127.0.0.1:8443", 0, 0, "HOST:PORT to serve on")                                         \
+    X(metrics_listen, TEXT, "", 0, 0, "HOST:PORT on loopback for /metrics, plain HTTP; empty: none")         \
+    X(insecure_http, BOOL, "no", 0, 0, "serve plain HTTP; on loopback addresses only")                       \
+    X(tls_cert, TEXT, "", 0, 0,                                                                              \
+      "PEM certificate chain; empty: tls.pem in the data folder, self-signed at first start")                \
+    X(tls_key, TEXT, "", 0, 0, "PEM private key; empty: tls.key in the data folder")                         \
+    X(log_level, LEVEL, "info", 0, 0, "debug, info, warn or error")                                          \
+    X(keyring_file, TEXT, "", 0, 0,                                                                          \
+      "a file with the keyring's passphrase; empty: keyring.passphrase in the data folder")                  \
+    X(threads, NUMBER, "128", 4, 4096, "connections served at once")                                         \
+    X(max_body_bytes, NUMBER, "1048576", 1024, 64 * 1024 * 1024,                                             \
+      "largest JSON body, and largest line of an import")                                                    \
+    X(request_timeout_ms, NUMBER, "30000", 100, 3600000, "time to read one request")                         \
+    X(idle_timeout_ms, NUMBER, "15000", 100, 3600000, "time an idle connection is kept")                     \
+    X(drain_timeout_ms, NUMBER, "20000", 0, 3600000, "time for running requests after SIGTERM")              \
+    X(token_superseded_ms, NUMBER, "10000", 0, 600000,                                                       \
+      "how long the token used last is only refused, not taken for theft")                                   \
+    X(token_recovery_ms, NUMBER, "30000", 0, 600000, "how long a lost response can be asked for again")      \
+    X(session_idle_s, NUMBER, "1209600", 1, 31536000, "a session ends when unused for so long")              \
+    X(session_absolute_s, NUMBER, "7776000", 1, 315360000, "a session ends so long after sign-in")           \
+    X(sessions_max, NUMBER, "256", 1, 100000, "live sessions of one principal, lanes included")              \
+    X(idempotency_s, NUMBER, "86400", 60, 2592000, "how long the outcome of an Idempotency-Key is kept")     \
+    X(sign_in_free_tries, NUMBER, "5", 1, 1000,                                                              \
+      "failed sign-ins of a uid from an address before delays begin")                                        \
+    X(rate_per_minute, NUMBER, "0", 0, 10000000, "requests of a principal in a minute; 0: no limit")
+
+enum {
+#define INDEX(field, kind, fallback, least, most, meaning) INDEX_##field,
+    SETTINGS_TABLE(INDEX)
+#undef INDEX
+};
+
+/* Two tables in the same order: callers see only the first. */
+static const tr_config_setting shown[] = {
+#define SHOWN(field, kind, fallback, least, most, meaning) {#field, meaning, fallback},
+    SETTINGS_TABLE(SHOWN)
+#undef SHOWN
+};
 
 static const struct setting {
-    tr_config_setting shown;
+    const tr_config_setting *shown;
     enum kind kind;
-    size_t offset;
-    int64_t least, most; /* of a number; `most` is the room of a text */
+    size_t offset, room;
+    int64_t least, most;
 } settings[] = {
-    TEXT_SETTING(data, "var", "the data folder"),
-    TEXT_SETTING(listen, "127.0.0.1:8443", "HOST:PORT to serve on"),
-    TEXT_SETTING(metrics_listen, "", "HOST:PORT on loopback for /metrics, plain HTTP; empty: none"),
-    {{"insecure_http", "serve plain HTTP; on loopback addresses only", "no"}, BOOL, offsetof(tr_config, insecure_http), 0, 1},
-    TEXT_SETTING(tls_cert, "", "PEM certificate chain; empty: tls.pem in the data folder, self-signed at first start"),
-    TEXT_SETTING(tls_key, "", "PEM private key; empty: tls.key in the data folder"),
-    {{"log_level", "debug, info, warn or error", "info"}, LEVEL, offsetof(tr_config, log_level), 0, 0},
-    TEXT_SETTING(keyring_file, "", "a file with the keyring's passphrase; empty: keyring.passphrase in the data folder"),
-    NUMBER_SETTING(threads, "128", 4, 4096, "connections served at once"),
-    NUMBER_SETTING(max_body_bytes, "1048576", 1024, 64 * 1024 * 1024, "largest JSON body, and largest line of an import"),
-    NUMBER_SETTING(request_timeout_ms, "30000", 100, 3600000, "time to read one request"),
-    NUMBER_SETTING(idle_timeout_ms, "15000", 100, 3600000, "time an idle connection is kept"),
-    NUMBER_SETTING(drain_timeout_ms, "20000", 0, 3600000, "time for running requests after SIGTERM"),
-    NUMBER_SETTING(token_superseded_ms, "10000", 0, 600000, "how long the token used last is only refused, not taken for theft"),
-    NUMBER_SETTING(token_recovery_ms, "30000", 0, 600000, "how long a lost response can be asked for again"),
-    NUMBER_SETTING(session_idle_s, "1209600", 1, 31536000, "a session ends when unused for so long"),
-    NUMBER_SETTING(session_absolute_s, "7776000", 1, 315360000, "a session ends so long after sign-in"),
-    NUMBER_SETTING(sessions_max, "256", 1, 100000, "live sessions of one principal, lanes included"),
-    NUMBER_SETTING(idempotency_s, "86400", 60, 2592000, "how long the outcome of an Idempotency-Key is kept"),
-    NUMBER_SETTING(sign_in_free_tries, "5", 1, 1000, "failed sign-ins of a uid from an address before delays begin"),
-    NUMBER_SETTING(rate_per_minute, "0", 0, 10000000, "requests of a principal in a minute; 0: no limit"),
+#define RULE(field, kind, fallback, least, most, meaning)                                                    \
+    {&shown[INDEX_##field], kind, offsetof(tr_config, field), sizeof(((tr_config *)0)->field), least, most},
+    SETTINGS_TABLE(RULE)
+#undef RULE
 };
 
 #define SETTINGS (sizeof settings / sizeof settings[0])
 
 const tr_config_setting *tr_config_settings(size_t *count) {
-    static tr_config_setting shown[SETTINGS]; /* the same at every call */
-    for (size_t i = 0; i < SETTINGS; i++)
-        shown[i] = settings[i].shown;
     *count = SETTINGS;
     return shown;
 }
 
 static const struct setting *find(const char *name) {
     for (size_t i = 0; i < SETTINGS; i++) {
-        if (strcmp(settings[i].shown.name, name) == 0)
+        if (strcmp(settings[i].shown->name, name) == 0)
             return &settings[i];
     }
     return NULL;
@@ -80,9 +97,10 @@ static tr_status set_number(const struct setting *s, int64_t *field, const char 
     char *end = NULL;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (errno || end == text || *end || value < s->least || value > s->most)
-        return tr_fail(err, TR_E_CONFIG, s->shown.name, "must be a number from %lld to %lld", (long long)s->least,
-                       (long long)s->most);
+    bool bare = (*text >= '0' && *text <= '9') || *text == '-'; /* strtoll would take spaces and a plus */
+    if (!bare || errno || end == text || *end || value < s->least || value > s->most)
+        return tr_fail(err, TR_E_CONFIG, s->shown->name, "must be a number from %lld to %lld",
+                       (long long)s->least, (long long)s->most);
     *field = value;
     return TR_OK;
 }
@@ -91,21 +109,21 @@ static tr_status set(tr_config *config, const struct setting *s, const char *tex
     char *field = (char *)config + s->offset;
     switch (s->kind) {
     case TEXT:
-        if (strlen(text) >= (size_t)s->most)
-            return tr_fail(err, TR_E_CONFIG, s->shown.name, "is longer than %lld bytes", (long long)s->most - 1);
+        if (strlen(text) >= s->room)
+            return tr_fail(err, TR_E_CONFIG, s->shown->name, "is longer than %zu bytes", s->room - 1);
         memcpy(field, text, strlen(text) + 1);
         return TR_OK;
     case BOOL:
         if (!parse_bool(text, (bool *)field))
-            return tr_fail(err, TR_E_CONFIG, s->shown.name, "must be yes or no");
+            return tr_fail(err, TR_E_CONFIG, s->shown->name, "must be yes or no");
         return TR_OK;
     case LEVEL:
         if (!tr_log_level_parse(text, (tr_log_level *)(void *)field))
-            return tr_fail(err, TR_E_CONFIG, s->shown.name, "must be debug, info, warn or error");
+            return tr_fail(err, TR_E_CONFIG, s->shown->name, "must be debug, info, warn or error");
         return TR_OK;
     case NUMBER: return set_number(s, (int64_t *)(void *)field, text, err);
     }
-    return tr_fail(err, TR_E_INTERNAL, s->shown.name, "a setting of no kind");
+    return tr_fail(err, TR_E_INTERNAL, s->shown->name, "a setting of no kind");
 }
 
 /* ---- flags ---- */
@@ -142,9 +160,16 @@ static const char *flag_value(const struct setting *s, int argc, char **argv, in
     return *i + 1 < argc ? argv[++*i] : NULL;
 }
 
+/* Names the option, without a value after "=": that may be a secret. */
+static tr_status unknown_option(const char *arg, size_t len, tr_error *err) {
+    char name[NAME_MAX_LEN];
+    (void)snprintf(name, sizeof name, "%.*s", (int)(len < sizeof name ? len : sizeof name - 1), arg);
+    return tr_fail(err, TR_E_CONFIG, name, "is not a known option");
+}
+
 /* Apply the flags; with `only`, that setting's alone. */
-static tr_status read_flags(tr_config *config, int argc, char **argv, const char *const *own, const struct setting *only,
-                            char **rest, int *rest_count, tr_error *err) {
+static tr_status read_flags(tr_config *config, int argc, char **argv, const char *const *own,
+                            const struct setting *only, char **rest, int *rest_count, tr_error *err) {
     bool flags_end = false;
     *rest_count = 0;
     for (int i = 0; i < argc; i++) {
@@ -159,10 +184,10 @@ static tr_status read_flags(tr_config *config, int argc, char **argv, const char
         }
         const struct setting *s = find_flag(argv[i], len);
         if (!s)
-            return tr_fail(err, TR_E_CONFIG, argv[i], "is not a known option");
+            return unknown_option(argv[i], len, err);
         const char *value = flag_value(s, argc, argv, &i);
         if (!value)
-            return tr_fail(err, TR_E_CONFIG, s->shown.name, "the option needs a value");
+            return tr_fail(err, TR_E_CONFIG, s->shown->name, "the option needs a value");
         tr_status st = !only || only == s ? set(config, s, value, err) : TR_OK;
         if (st != TR_OK)
             return st;
@@ -175,7 +200,7 @@ static tr_status read_flags(tr_config *config, int argc, char **argv, const char
 static const char *environment(const struct setting *s) {
     char name[NAME_MAX_LEN + 8] = "TRESOR_";
     size_t n = strlen(name);
-    for (const char *c = s->shown.name; *c; c++)
+    for (const char *c = s->shown->name; *c; c++)
         name[n++] = (char)(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
     name[n] = '\0';
     return getenv(name);
@@ -263,7 +288,7 @@ tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr
     tr_status st = TR_OK;
     memset(config, 0, sizeof *config);
     for (size_t i = 0; st == TR_OK && i < SETTINGS; i++)
-        st = set(config, &settings[i], settings[i].shown.fallback, err);
+        st = set(config, &settings[i], settings[i].shown->fallback, err);
     if (st == TR_OK && value)
         st = set(config, data, value, err);
     if (st == TR_OK)
@@ -298,5 +323,7 @@ tr_status tr_config_passphrase(const tr_config *config, tr_secret *passphrase, t
 
 tr_status tr_config_path(const tr_config *config, const char *name, char *out, size_t size, tr_error *err) {
     int n = snprintf(out, size, "%s/%s", config->data, name);
-    return n > 0 && (size_t)n < size ? TR_OK : tr_fail(err, TR_E_CONFIG, "data", "the data folder's name is too long");
+    return n > 0 && (size_t)n < size
+               ? TR_OK
+               : tr_fail(err, TR_E_CONFIG, "data", "the data folder's name is too long");
 }

@@ -1,5 +1,6 @@
-/* Settings: command-line flag, then TRESOR_* environment variable, then DIR/tresor.conf (`name = value` lines, `#`
- * comments), then the default. The table in config.c is the whole list; `--help` and the README's table come from it.
+/* Settings: command-line flag, then TRESOR_* environment variable, then DIR/tresor.conf (`name = value`
+ * lines, `#` comments), then the default. The table in config.c is the whole list; `--help` and the README's
+ * table come from it.
  */
 #ifndef TR_BASE_CONFIG_H
 #define TR_BASE_CONFIG_H
@@ -14,17 +15,19 @@
 
 /* Each setting NAME is flag --name-with-dashes, variable TRESOR_NAME and file key name_with_underscores. */
 typedef struct tr_config {
-    char data[512];          /* --data DIR; TRESOR_DATA; default "var" */
-    char listen[128];        /* --listen HOST:PORT; default 127.0.0.1:8443 */
+    char data[512];           /* --data DIR; TRESOR_DATA; default "var" */
+    char listen[128];         /* --listen HOST:PORT; default 127.0.0.1:8443 */
     char metrics_listen[128]; /* plain HTTP, loopback only; default "" (none): /metrics on its own listener */
-    bool insecure_http;      /* --insecure-http: serve plain HTTP; refused unless every listen address is loopback */
-    char tls_cert[512];      /* PEM chain; default DIR/tls.pem, self-signed at first start */
-    char tls_key[512];       /* PEM key; default DIR/tls.key */
-    tr_log_level log_level;  /* default info */
-    char keyring_file[512];  /* --keyring-file: a file with the keyring's passphrase (TRESOR_KEYRING_FILE). The passphrase
-                                itself may be in TRESOR_KEYRING. Default: DIR/keyring.passphrase, made by init */
-    int64_t threads;             /* connections served at once; 4..4096, default 128 */
-    int64_t max_body_bytes;      /* default 1 MiB; 1 KiB..64 MiB */
+    bool insecure_http; /* --insecure-http: serve plain HTTP; refused unless every listen address is loopback
+                         */
+    char tls_cert[512]; /* PEM chain; default DIR/tls.pem, self-signed at first start */
+    char tls_key[512];  /* PEM key; default DIR/tls.key */
+    tr_log_level log_level; /* default info */
+    char keyring_file[512]; /* --keyring-file: a file with the keyring's passphrase (TRESOR_KEYRING_FILE). The
+                               passphrase itself may be in TRESOR_KEYRING. Default: DIR/keyring.passphrase,
+                               made by init */
+    int64_t threads;        /* connections served at once; 4..4096, default 128 */
+    int64_t max_body_bytes; /* default 1 MiB; 1 KiB..64 MiB */
     int64_t request_timeout_ms;  /* reading one request; default 30000 */
     int64_t idle_timeout_ms;     /* keep-alive; default 15000 */
     int64_t drain_timeout_ms;    /* SIGTERM; default 20000 */
@@ -47,10 +50,10 @@ typedef struct tr_config_setting {
 /* The table, for --help and the README test. */
 const tr_config_setting *tr_config_settings(size_t *count);
 
-/* Read flags (argv after the subcommand), environment and file. Unknown flags, unknown keys in the file, values out of
- * range: TR_E_CONFIG with the setting's name in err->where. `--data` is found first, then its file is read.
- * Flags named in `own_flags` (NULL-terminated, e.g. "--check") are the subcommand's own and are left alone; `rest`
- * (room for argc entries) receives them and positional arguments in order. */
+/* Read flags (argv after the subcommand), environment and file. Unknown flags, unknown keys in the file,
+ * values out of range: TR_E_CONFIG with the setting's name in err->where. `--data` is found first, then its
+ * file is read. Flags named in `own_flags` (NULL-terminated, e.g. "--check") are the subcommand's own and are
+ * left alone; `rest` (room for argc entries) receives them and positional arguments in order. */
 tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr_config *config, char **rest,
                          int *rest_count, tr_error *err);
 /* The keyring's passphrase: TRESOR_KEYRING, else the file keyring_file, else DIR/keyring.passphrase. */

@@ -88,11 +88,12 @@ bool tr_base64_decode_any(const char *text, size_t len, tr_buf *out) {
         len--;
     size_t n = len / 4 * 3 + 3;
     char *room = tr_buf_reserve(out, n);
-    if (!room || !decode(text, len, CHARS_URL | CHARS_STD, (uint8_t *)room, &n))
-        return false;
-    out->len += n;
-    out->data[out->len] = '\0';
-    return true;
+    bool good = room && decode(text, len, CHARS_URL | CHARS_STD, (uint8_t *)room, &n);
+    if (good)
+        out->len += n;
+    if (room)
+        out->data[out->len] = '\0';
+    return good;
 }
 
 void tr_hex_encode(const void *bytes, size_t n, char *out) {
@@ -126,8 +127,9 @@ bool tr_hex_decode(const char *text, size_t len, void *out, size_t n) {
     return true;
 }
 
-/* The length of the well-formed sequence at p (RFC 3629's table), or 0. */
-static size_t utf8_sequence(const uint8_t *p, size_t left) {
+/* The table of RFC 3629 section 4. */
+size_t tr_utf8_sequence(const char *text, size_t left) {
+    const uint8_t *p = (const uint8_t *)text;
     uint8_t c = p[0], low = 0x80, high = 0xbf;
     size_t more;
     if (c < 0x80)
@@ -156,7 +158,7 @@ static size_t utf8_sequence(const uint8_t *p, size_t left) {
 
 bool tr_utf8_valid(const char *text, size_t len) {
     for (size_t i = 0, n; i < len; i += n) {
-        n = utf8_sequence((const uint8_t *)text + i, len - i);
+        n = tr_utf8_sequence(text + i, len - i);
         if (n == 0)
             return false;
     }

@@ -12,7 +12,8 @@
 
 /* Write TR_BASE64URL_LEN(n) characters and a NUL. */
 void tr_base64url_encode(const void *bytes, size_t n, char *out);
-/* Decode strictly (no padding, no white space, unused bits zero). *n is the room in `out` and becomes the length. */
+/* Decode strictly (no padding, no white space, unused bits zero). *n is the room in `out` and becomes the
+ * length. */
 bool tr_base64url_decode(const char *text, size_t len, void *out, size_t *n);
 /* Standard base64 with padding, appended to `out`; decode accepts either alphabet, padding optional. */
 void tr_base64_append(tr_buf *out, const void *bytes, size_t n);
@@ -21,6 +22,9 @@ bool tr_base64_decode_any(const char *text, size_t len, tr_buf *out);
 void tr_hex_encode(const void *bytes, size_t n, char *out);
 bool tr_hex_decode(const char *text, size_t len, void *out, size_t n);
 
+/* The length of the well-formed UTF-8 sequence (RFC 3629) at text[0..left), left > 0; 0 when there is none.
+ */
+size_t tr_utf8_sequence(const char *text, size_t left);
 /* Is it well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF)? */
 bool tr_utf8_valid(const char *text, size_t len);
 /* The number of code points of well-formed UTF-8. */

@@ -1,6 +1,7 @@
 /* The set of an object's member names, for finding duplicates.
  *
- * A request chooses the names, so the hash is SipHash-2-4 under a random key: nobody can choose names that collide.
+ * A request chooses the names, so the hash is SipHash-2-4 under a random key: nobody can choose names that
+ * collide.
  */
 #include "base/json_keyset.h"
 
@@ -10,13 +11,11 @@
 
 #define FIRST_SLOTS 64
 
-static uint64_t rotate(uint64_t x, int bits)
-{
+static uint64_t rotate(uint64_t x, int bits) {
     return (x << bits) | (x >> (64 - bits));
 }
 
-static void sip_round(uint64_t v[4])
-{
+static void sip_round(uint64_t v[4]) {
     v[0] += v[1];
     v[1] = rotate(v[1], 13) ^ v[0];
     v[0] = rotate(v[0], 32);
@@ -29,8 +28,7 @@ static void sip_round(uint64_t v[4])
     v[2] = rotate(v[2], 32);
 }
 
-static uint64_t siphash(const uint64_t key[2], const char *bytes, size_t n)
-{
+static uint64_t siphash(const uint64_t key[2], const char *bytes, size_t n) {
     uint64_t v[4] = {key[0] ^ UINT64_C(0x736f6d6570736575), key[1] ^ UINT64_C(0x646f72616e646f6d),
                      key[0] ^ UINT64_C(0x6c7967656e657261), key[1] ^ UINT64_C(0x7465646279746573)};
     uint64_t word = 0;
@@ -56,16 +54,15 @@ static uint64_t siphash(const uint64_t key[2], const char *bytes, size_t n)
 }
 
 /* The slot that holds `name`, or the free one where it belongs. */
-static const char **slot_of(const tr_json_keyset *set, const char **slots, size_t capacity, const char *name)
-{
+static const char **slot_of(const tr_json_keyset *set, const char **slots, size_t capacity,
+                            const char *name) {
     size_t i = siphash(set->key, name, strlen(name)) & (capacity - 1);
     while (slots[i] != NULL && strcmp(slots[i], name) != 0)
         i = (i + 1) & (capacity - 1);
     return &slots[i];
 }
 
-static bool grow(tr_json_keyset *set)
-{
+static bool grow(tr_json_keyset *set) {
     size_t capacity = set->capacity == 0 ? FIRST_SLOTS : set->capacity * 2;
     const char **slots = calloc(capacity, sizeof *slots);
     if (slots == NULL)
@@ -83,8 +80,7 @@ static bool grow(tr_json_keyset *set)
     return true;
 }
 
-tr_status tr_json_keyset_add(tr_json_keyset *set, const char *name, bool *added)
-{
+tr_status tr_json_keyset_add(tr_json_keyset *set, const char *name, bool *added) {
     if (set->count * 2 >= set->capacity && !grow(set))
         return TR_E_NOMEM;
     const char **slot = slot_of(set, set->slots, set->capacity, name);
@@ -96,8 +92,7 @@ tr_status tr_json_keyset_add(tr_json_keyset *set, const char *name, bool *added)
     return TR_OK;
 }
 
-void tr_json_keyset_clear(tr_json_keyset *set)
-{
+void tr_json_keyset_clear(tr_json_keyset *set) {
     free(set->slots);
     *set = (tr_json_keyset){0};
 }

@@ -16,8 +16,7 @@
 /* An integer below this is written by "%.0f" without loss: 2^53. */
 #define EXACT_DOUBLE 9007199254740992.0
 
-static void shortest_double(double value, char *room, size_t size)
-{
+static void shortest_double(double value, char *room, size_t size) {
     if (fabs(value) < EXACT_DOUBLE && value == floor(value)) {
         snprintf(room, size, "%.0f", value);
         return;
@@ -33,8 +32,7 @@ static void shortest_double(double value, char *room, size_t size)
             *p = '.';
 }
 
-const char *tr_json_number_text(const cJSON *number, char *room, size_t size)
-{
+const char *tr_json_number_text(const cJSON *number, char *room, size_t size) {
     if (number->valuestring != NULL)
         return number->valuestring;
     if (!isfinite(number->valuedouble))
@@ -44,8 +42,7 @@ const char *tr_json_number_text(const cJSON *number, char *room, size_t size)
 }
 
 /* The exponent after 'e'. The reader takes at most 15 digits; a longer one from elsewhere saturates. */
-static int64_t exponent_of(const char *text)
-{
+static int64_t exponent_of(const char *text) {
     bool negative = *text == '-';
     int64_t value = 0;
     if (*text == '-' || *text == '+')
@@ -56,8 +53,7 @@ static int64_t exponent_of(const char *text)
     return negative ? -value : value;
 }
 
-void tr_decimal_read(const char *text, tr_decimal *d)
-{
+void tr_decimal_read(const char *text, tr_decimal *d) {
     *d = (tr_decimal){.negative = *text == '-'};
     bool fraction = false;
     const char *p = text + (*text == '-' ? 1 : 0);
@@ -87,22 +83,19 @@ void tr_decimal_read(const char *text, tr_decimal *d)
     }
 }
 
-static void decimal_of(const cJSON *number, tr_decimal *d)
-{
+static void decimal_of(const cJSON *number, tr_decimal *d) {
     char room[TR_NUMBER_ROOM];
     tr_decimal_read(tr_json_number_text(number, room, sizeof room), d);
 }
 
-void tr_decimal_print(const tr_decimal *d, tr_buf *out)
-{
+void tr_decimal_print(const tr_decimal *d, tr_buf *out) {
     if (d->count == 0)
         tr_buf_putc(out, '0');
     else
         tr_buf_printf(out, "%s%se%lld", d->negative ? "-" : "", d->digits, (long long)d->exponent);
 }
 
-static int compare_magnitude(const tr_decimal *a, const tr_decimal *b)
-{
+static int compare_magnitude(const tr_decimal *a, const tr_decimal *b) {
     /* Where the first digit stands decides; only then the digits. */
     int64_t high_a = a->exponent + (int64_t)a->count;
     int64_t high_b = b->exponent + (int64_t)b->count;
@@ -114,8 +107,7 @@ static int compare_magnitude(const tr_decimal *a, const tr_decimal *b)
     return (order > 0) - (order < 0);
 }
 
-int tr_json_number_compare(const cJSON *a, const cJSON *b)
-{
+int tr_json_number_compare(const cJSON *a, const cJSON *b) {
     /* Rounding to double keeps the order, so doubles that differ have decided. */
     if (a->valuedouble < b->valuedouble)
         return -1;
@@ -133,8 +125,7 @@ int tr_json_number_compare(const cJSON *a, const cJSON *b)
     return da.negative ? -order : order;
 }
 
-bool tr_json_is_integer(const cJSON *number, bool *fits, int64_t *value)
-{
+bool tr_json_is_integer(const cJSON *number, bool *fits, int64_t *value) {
     tr_decimal d;
     bool in_range = true;
     int64_t sum = 0; /* kept negative: INT64_MIN has no positive twin */
@@ -160,8 +151,7 @@ bool tr_json_is_integer(const cJSON *number, bool *fits, int64_t *value)
 }
 
 /* digits(a) × 10^shift divisible by digits(b)? */
-static tr_status divides(const tr_decimal *a, const tr_decimal *b, int64_t shift, bool *yes, tr_error *err)
-{
+static tr_status divides(const tr_decimal *a, const tr_decimal *b, int64_t shift, bool *yes, tr_error *err) {
     tr_status st = TR_E_NOMEM;
     BIGNUM *number = NULL, *divisor = NULL, *power = NULL, *exponent = NULL, *ten = BN_new();
     BN_CTX *scratch = BN_CTX_new();
@@ -169,9 +159,11 @@ static tr_status divides(const tr_decimal *a, const tr_decimal *b, int64_t shift
 
     snprintf(text, sizeof text, "%lld", (long long)shift);
     if (scratch == NULL || ten == NULL || (power = BN_new()) == NULL || !BN_set_word(ten, 10) ||
-        BN_dec2bn(&number, a->digits) == 0 || BN_dec2bn(&divisor, b->digits) == 0 || BN_dec2bn(&exponent, text) == 0)
+        BN_dec2bn(&number, a->digits) == 0 || BN_dec2bn(&divisor, b->digits) == 0 ||
+        BN_dec2bn(&exponent, text) == 0)
         goto out;
-    if (!BN_mod_exp(power, ten, exponent, divisor, scratch) || !BN_mod_mul(power, power, number, divisor, scratch))
+    if (!BN_mod_exp(power, ten, exponent, divisor, scratch) ||
+        !BN_mod_mul(power, power, number, divisor, scratch))
         goto out;
     *yes = BN_is_zero(power);
     st = TR_OK;
@@ -185,8 +177,7 @@ out:
     return st == TR_OK ? TR_OK : tr_fail(err, st, NULL, "out of memory while dividing a number");
 }
 
-tr_status tr_json_is_multiple(const cJSON *number, const cJSON *divisor, bool *yes, tr_error *err)
-{
+tr_status tr_json_is_multiple(const cJSON *number, const cJSON *divisor, bool *yes, tr_error *err) {
     tr_decimal a, b;
     decimal_of(number, &a);
     decimal_of(divisor, &b);

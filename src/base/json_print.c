@@ -8,7 +8,7 @@ typedef enum form { AS_IS, SORTED, CANONICAL } form;
 
 static tr_status print(const cJSON *node, form how, int depth, tr_buf *out, tr_error *err);
 
-static int by_name(const void *a, const void *b) {
+int tr_json_by_name(const void *a, const void *b) {
     return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
 }
 
@@ -24,7 +24,7 @@ tr_status tr_json_sorted_members(const cJSON *object, const cJSON ***members, si
     if (!list)
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     cJSON_ArrayForEach(child, object) list[i++] = child;
-    qsort(list, n, sizeof *list, by_name);
+    qsort(list, n, sizeof *list, tr_json_by_name);
     *members = list;
     return TR_OK;
 }
@@ -55,7 +55,8 @@ static tr_status print_array(const cJSON *node, form how, int depth, tr_buf *out
     return st;
 }
 
-static tr_status print_member(const cJSON *child, bool first, form how, int depth, tr_buf *out, tr_error *err) {
+static tr_status print_member(const cJSON *child, bool first, form how, int depth, tr_buf *out,
+                              tr_error *err) {
     if (!first)
         tr_buf_putc(out, ',');
     tr_buf_json_string(out, child->string, strlen(child->string));
@@ -69,7 +70,8 @@ static tr_status print_object(const cJSON *node, form how, int depth, tr_buf *ou
     tr_status st = TR_OK;
     tr_buf_putc(out, '{');
     if (how == AS_IS) {
-        cJSON_ArrayForEach(child, node) TR_TRY(print_member(child, child == node->child, how, depth, out, err));
+        cJSON_ArrayForEach(child, node)
+            TR_TRY(print_member(child, child == node->child, how, depth, out, err));
     } else {
         TR_TRY(tr_json_sorted_members(node, &sorted, &count, err));
         for (size_t i = 0; i < count; i++)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/encode.h"
 #include "base/json_internal.h"
 #include "base/json_keyset.h"
 
@@ -29,8 +30,7 @@ typedef struct reader {
 
 static tr_status read_value(reader *r, cJSON **out);
 
-static void push_place(const reader *r, tr_buf *pointer)
-{
+static void push_place(const reader *r, tr_buf *pointer) {
     for (size_t i = 0; i < r->depth; i++) {
         if (r->frames[i].key != NULL) {
             tr_json_pointer_push(pointer, r->frames[i].key);
@@ -40,8 +40,7 @@ static void push_place(const reader *r, tr_buf *pointer)
     }
 }
 
-static tr_status fail(reader *r, tr_status status, size_t offset, const char *fault)
-{
+static tr_status fail(reader *r, tr_status status, size_t offset, const char *fault) {
     tr_buf pointer = TR_BUF_INIT;
     if (r->err != NULL)
         push_place(r, &pointer);
@@ -50,57 +49,34 @@ static tr_status fail(reader *r, tr_status status, size_t offset, const char *fa
     return status;
 }
 
-static tr_status malformed(reader *r, const char *fault)
-{
+static tr_status malformed(reader *r, const char *fault) {
     return fail(r, TR_E_MALFORMED, r->pos, fault);
 }
 
-static tr_status no_memory(reader *r)
-{
+static tr_status no_memory(reader *r) {
     return fail(r, TR_E_NOMEM, r->pos, "out of memory while reading JSON");
 }
 
 /* The next byte, or -1 at the end. */
-static int peek(const reader *r)
-{
+static int peek(const reader *r) {
     return r->pos < r->len ? (unsigned char)r->text[r->pos] : -1;
 }
 
-static void skip_space(reader *r)
-{
+static void skip_space(reader *r) {
     while (r->pos < r->len && strchr(" \t\n\r", r->text[r->pos]) != NULL && r->text[r->pos] != '\0')
         r->pos++;
 }
 
-static tr_status unexpected(reader *r, const char *wanted)
-{
+static tr_status unexpected(reader *r, const char *wanted) {
     char fault[80];
-    snprintf(fault, sizeof fault, "%s, wanted %s", peek(r) < 0 ? "the text ends" : "unexpected character", wanted);
+    snprintf(fault, sizeof fault, "%s, wanted %s", peek(r) < 0 ? "the text ends" : "unexpected character",
+             wanted);
     return malformed(r, fault);
 }
 
 /* ---- strings ---- */
 
-/* The length of the well-formed UTF-8 sequence at p (RFC 3629), or 0. */
-static size_t sequence_length(const unsigned char *p, size_t room)
-{
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || n > room)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    /* overlong forms, surrogates, beyond U+10FFFF */
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
-
-static size_t put_utf8(char *to, unsigned code)
-{
+static size_t put_utf8(char *to, unsigned code) {
     if (code < 0x80) {
         to[0] = (char)code;
         return 1;
@@ -116,8 +92,7 @@ static size_t put_utf8(char *to, unsigned code)
 }
 
 /* Four hexadecimal digits at r->pos. */
-static bool read_hex4(reader *r, unsigned *code)
-{
+static bool read_hex4(reader *r, unsigned *code) {
     *code = 0;
     for (int i = 0; i < 4; i++, r->pos++) {
         int c = peek(r);
@@ -132,8 +107,7 @@ static bool read_hex4(reader *r, unsigned *code)
 }
 
 /* After "\u". */
-static tr_status read_unicode_escape(reader *r, unsigned *code)
-{
+static tr_status read_unicode_escape(reader *r, unsigned *code) {
     if (!read_hex4(r, code))
         return unexpected(r, "four hexadecimal digits");
     if (*code == 0)
@@ -152,8 +126,7 @@ static tr_status read_unicode_escape(reader *r, unsigned *code)
     return TR_OK;
 }
 
-static tr_status read_escape(reader *r, char **to)
-{
+static tr_status read_escape(reader *r, char **to) {
     static const char names[] = "\"\\/bfnrt";
     static const char values[] = "\"\\/\b\f\n\r\t";
     unsigned code = 0;
@@ -177,8 +150,7 @@ static tr_status read_escape(reader *r, char **to)
 }
 
 /* Find the closing quote, so that the decoded text can be written into memory of its size. */
-static size_t raw_length(const reader *r)
-{
+static size_t raw_length(const reader *r) {
     size_t i = r->pos + 1;
     while (i < r->len && r->text[i] != '"')
         i += r->text[i] == '\\' ? 2 : 1;
@@ -186,8 +158,7 @@ static size_t raw_length(const reader *r)
 }
 
 /* At a quote: read the string, quotes included, into *out (cJSON_malloc). */
-static tr_status read_string(reader *r, char **out)
-{
+static tr_status read_string(reader *r, char **out) {
     tr_status st = TR_OK;
     char *decoded = cJSON_malloc(raw_length(r) + 1);
     char *to = decoded;
@@ -203,7 +174,7 @@ static tr_status read_string(reader *r, char **out)
         } else if (c == '\\') {
             TR_TRY(read_escape(r, &to));
         } else {
-            size_t n = sequence_length((const unsigned char *)r->text + r->pos, r->len - r->pos);
+            size_t n = tr_utf8_sequence(r->text + r->pos, r->len - r->pos);
             if (n == 0)
                 TR_TRY(malformed(r, "invalid UTF-8"));
             memcpy(to, r->text + r->pos, n);
@@ -220,8 +191,7 @@ out:
     return st;
 }
 
-static tr_status read_string_value(reader *r, cJSON *node)
-{
+static tr_status read_string_value(reader *r, cJSON *node) {
     tr_status st = read_string(r, &node->valuestring);
     if (st == TR_OK)
         node->type = cJSON_String;
@@ -230,16 +200,14 @@ static tr_status read_string_value(reader *r, cJSON *node)
 
 /* ---- numbers ---- */
 
-static size_t digits(reader *r)
-{
+static size_t digits(reader *r) {
     size_t start = r->pos;
     while (peek(r) >= '0' && peek(r) <= '9')
         r->pos++;
     return r->pos - start;
 }
 
-static tr_status scan_number(reader *r)
-{
+static tr_status scan_number(reader *r) {
     if (peek(r) == '-')
         r->pos++;
     if (peek(r) == '0') {
@@ -269,20 +237,17 @@ static tr_status scan_number(reader *r)
 
 static locale_t c_locale; /* set once; strtod must not obey a locale with a decimal comma */
 
-static void make_c_locale(void)
-{
+static void make_c_locale(void) {
     c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
-static double to_double(const char *text)
-{
+static double to_double(const char *text) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_c_locale);
     return c_locale == (locale_t)0 ? strtod(text, NULL) : strtod_l(text, NULL, c_locale);
 }
 
-static tr_status read_number(reader *r, cJSON **out)
-{
+static tr_status read_number(reader *r, cJSON **out) {
     tr_status st = TR_OK;
     size_t start = r->pos;
     TR_TRY(scan_number(r));
@@ -306,8 +271,7 @@ out:
 
 /* ---- containers ---- */
 
-static tr_status read_array(reader *r, cJSON *array)
-{
+static tr_status read_array(reader *r, cJSON *array) {
     tr_status st = TR_OK;
     frame *here = &r->frames[r->depth - 1];
 
@@ -333,8 +297,8 @@ out:
     return st;
 }
 
-static tr_status refuse_duplicate(reader *r, const cJSON *object, size_t count, tr_json_keyset *names, const char *key)
-{
+static tr_status refuse_duplicate(reader *r, const cJSON *object, size_t count, tr_json_keyset *names,
+                                  const char *key) {
     bool added = true;
     tr_status st = TR_OK;
     if (count < LINEAR_KEYS) {
@@ -353,8 +317,7 @@ static tr_status refuse_duplicate(reader *r, const cJSON *object, size_t count, 
 }
 
 /* Name, colon and value; the member is added to the object. */
-static tr_status read_member(reader *r, cJSON *object, size_t count, tr_json_keyset *names)
-{
+static tr_status read_member(reader *r, cJSON *object, size_t count, tr_json_keyset *names) {
     tr_status st = TR_OK;
     cJSON *value = NULL;
     char *key = NULL;
@@ -373,15 +336,15 @@ static tr_status read_member(reader *r, cJSON *object, size_t count, tr_json_key
     TR_TRY(read_value(r, &value));
     value->string = key;
     key = NULL;
-    cJSON_AddItemToArray(object, value); /* links it; unlike cJSON_AddItemToObject it does not copy the name */
+    cJSON_AddItemToArray(object,
+                         value); /* links it; unlike cJSON_AddItemToObject it does not copy the name */
 out:
     here->key = NULL;
     cJSON_free(key);
     return st;
 }
 
-static tr_status read_object(reader *r, cJSON *object)
-{
+static tr_status read_object(reader *r, cJSON *object) {
     tr_status st = TR_OK;
     tr_json_keyset names = {0};
 
@@ -405,8 +368,7 @@ out:
     return st;
 }
 
-static tr_status read_container(reader *r, cJSON *node, bool is_array)
-{
+static tr_status read_container(reader *r, cJSON *node, bool is_array) {
     if (r->depth == TR_JSON_MAX_DEPTH)
         return malformed(r, "nested too deep");
     r->frames[r->depth++] = (frame){.index = SIZE_MAX}; /* the first item makes it 0 */
@@ -416,8 +378,7 @@ static tr_status read_container(reader *r, cJSON *node, bool is_array)
     return st;
 }
 
-static tr_status read_word(reader *r, const char *word, cJSON *node, int type)
-{
+static tr_status read_word(reader *r, const char *word, cJSON *node, int type) {
     size_t n = strlen(word);
     if (r->len - r->pos < n || memcmp(r->text + r->pos, word, n) != 0)
         return unexpected(r, "a value");
@@ -426,26 +387,18 @@ static tr_status read_word(reader *r, const char *word, cJSON *node, int type)
     return TR_OK;
 }
 
-static tr_status read_into(reader *r, cJSON *node)
-{
+static tr_status read_into(reader *r, cJSON *node) {
     switch (peek(r)) {
-    case '{':
-        return read_container(r, node, false);
-    case '[':
-        return read_container(r, node, true);
-    case '"':
-        return read_string_value(r, node);
-    case 't':
-        return read_word(r, "true", node, cJSON_True);
-    case 'f':
-        return read_word(r, "false", node, cJSON_False);
-    default:
-        return read_word(r, "null", node, cJSON_NULL);
+    case '{': return read_container(r, node, false);
+    case '[': return read_container(r, node, true);
+    case '"': return read_string_value(r, node);
+    case 't': return read_word(r, "true", node, cJSON_True);
+    case 'f': return read_word(r, "false", node, cJSON_False);
+    default: return read_word(r, "null", node, cJSON_NULL);
     }
 }
 
-static tr_status read_value(reader *r, cJSON **out)
-{
+static tr_status read_value(reader *r, cJSON **out) {
     tr_status st = TR_OK;
     cJSON *node = NULL;
 
@@ -469,8 +422,7 @@ out:
     return st;
 }
 
-tr_status tr_json_parse(const char *text, size_t len, cJSON **out, tr_error *err)
-{
+tr_status tr_json_parse(const char *text, size_t len, cJSON **out, tr_error *err) {
     tr_status st = TR_OK;
     cJSON *tree = NULL;
     reader r = {.text = text, .len = len, .err = err};

@@ -131,7 +131,8 @@ static bool equal_arrays(const cJSON *a, const cJSON *b, int depth) {
 static bool equal_objects(const cJSON *a, const cJSON *b, int depth) {
     const cJSON **x = NULL, **y = NULL;
     size_t n = 0, m = 0;
-    bool same = tr_json_sorted_members(a, &x, &n, NULL) == TR_OK && tr_json_sorted_members(b, &y, &m, NULL) == TR_OK;
+    bool same =
+        tr_json_sorted_members(a, &x, &n, NULL) == TR_OK && tr_json_sorted_members(b, &y, &m, NULL) == TR_OK;
     same = same && n == m;
     for (size_t i = 0; same && i < n; i++)
         same = strcmp(x[i]->string, y[i]->string) == 0 && equal(x[i], y[i], depth + 1);
@@ -165,8 +166,18 @@ static tr_status no_memory(tr_error *err) {
 
 static tr_status merge(cJSON **target, const cJSON *patch, int depth, tr_error *err);
 
-static tr_status merge_member(cJSON *object, const cJSON *change, int depth, tr_error *err) {
-    cJSON *old = cJSON_GetObjectItemCaseSensitive(object, change->string);
+/* The replacement takes over the place and the name of `old`. */
+static tr_status replace_member(cJSON *object, cJSON *old, cJSON *fresh, tr_error *err) {
+    size_t n = strlen(old->string) + 1;
+    fresh->string = cJSON_malloc(n);
+    if (!fresh->string)
+        return no_memory(err);
+    memcpy(fresh->string, old->string, n);
+    return cJSON_ReplaceItemViaPointer(object, old, fresh) ? TR_OK : no_memory(err);
+}
+
+/* Apply one member of a patch; `old` is the object's member of that name, or NULL. */
+static tr_status merge_member(cJSON *object, cJSON *old, const cJSON *change, int depth, tr_error *err) {
     if (cJSON_IsNull(change)) {
         if (old)
             cJSON_Delete(cJSON_DetachItemViaPointer(object, old));
@@ -178,24 +189,46 @@ static tr_status merge_member(cJSON *object, const cJSON *change, int depth, tr_
     tr_status st = merge(&fresh, change, depth + 1, err);
     if (st != TR_OK)
         return st;
-    bool placed = false;
-    if (old) {
-        /* The replacement takes over the place, not the name. */
-        size_t n = strlen(change->string) + 1;
-        char *name = cJSON_malloc(n);
-        if (name) {
-            memcpy(name, change->string, n);
-            fresh->string = name;
-            placed = cJSON_ReplaceItemViaPointer(object, old, fresh);
-        }
-    } else {
-        placed = cJSON_AddItemToObject(object, change->string, fresh);
-    }
-    if (!placed) {
+    if (old)
+        st = replace_member(object, old, fresh, err);
+    else if (!cJSON_AddItemToObject(object, change->string, fresh))
+        st = no_memory(err);
+    if (st != TR_OK)
         cJSON_Delete(fresh);
-        return no_memory(err);
+    return st;
+}
+
+/* For each member of the patch, the object's member of that name or NULL; *found is malloc'ed. By bisection
+ * of a sorted list: one by one, two objects of 100,000 members would take a minute. */
+static tr_status find_members(const cJSON *object, const cJSON *patch, const cJSON ***found, tr_error *err) {
+    const cJSON **sorted = NULL, **list = NULL, *change;
+    size_t count = 0, changes = 0, i = 0;
+    tr_status st = TR_OK;
+    cJSON_ArrayForEach(change, patch) changes++;
+    TR_TRY(tr_json_sorted_members(object, &sorted, &count, err));
+    list = calloc(changes ? changes : 1, sizeof *list);
+    if (!list)
+        TR_TRY(no_memory(err));
+    cJSON_ArrayForEach(change, patch) {
+        const cJSON **place = count ? bsearch(&change, sorted, count, sizeof *sorted, tr_json_by_name) : NULL;
+        list[i++] = place ? *place : NULL;
     }
-    return TR_OK;
+    *found = list;
+out:
+    free(sorted);
+    return st;
+}
+
+static tr_status merge_members(cJSON *object, const cJSON *patch, int depth, tr_error *err) {
+    const cJSON **olds = NULL, *change;
+    size_t i = 0;
+    tr_status st = TR_OK;
+    TR_TRY(find_members(object, patch, &olds, err));
+    cJSON_ArrayForEach(change, patch)
+        TR_TRY(merge_member(object, (cJSON *)(uintptr_t)olds[i++], change, depth, err));
+out:
+    free(olds);
+    return st;
 }
 
 static tr_status merge(cJSON **target, const cJSON *patch, int depth, tr_error *err) {
@@ -220,13 +253,7 @@ static tr_status merge(cJSON **target, const cJSON *patch, int depth, tr_error *
         cJSON_Delete(*target);
         *target = empty;
     }
-    tr_status st = TR_OK;
-    const cJSON *change;
-    cJSON_ArrayForEach(change, patch) {
-        if ((st = merge_member(*target, change, depth, err)) != TR_OK)
-            break;
-    }
-    return st;
+    return merge_members(*target, patch, depth, err);
 }
 
 tr_status tr_json_merge_patch(cJSON **target, const cJSON *patch, tr_error *err) {

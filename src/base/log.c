@@ -63,7 +63,8 @@ void tr_log_fields(tr_log_level level, const char *event, const tr_log_field *fi
         return;
     tr_buf line = TR_BUF_INIT;
     tr_time_format(tr_now_ms(), time);
-    tr_buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\"", time, level_names[level & 3], event);
+    tr_buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\"", time, level_names[level & 3],
+                  event);
     for (int i = 0; i < count; i++)
         add_field(&line, &fields[i]);
     tr_buf_puts(&line, "}\n");

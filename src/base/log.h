@@ -1,5 +1,6 @@
 /* JSON lines on stdout, one object a line: {"time","level","event", ...}. No personal data: callers pass only
- * counts, ids of principals, route names, statuses. Strings are escaped; a line is written with one write(2). */
+ * counts, ids of principals, route names, statuses. Strings are escaped; a line is written with one write(2).
+ */
 #ifndef TR_BASE_LOG_H
 #define TR_BASE_LOG_H
 
@@ -16,7 +17,8 @@ typedef struct tr_log_field {
 } tr_log_field;
 
 #define TR_F_TEXT(field, value) ((tr_log_field){.name = (field), .kind = TR_LOG_TEXT, .text = (value)})
-#define TR_F_NUM(field, value) ((tr_log_field){.name = (field), .kind = TR_LOG_NUMBER, .number = (int64_t)(value)})
+#define TR_F_NUM(field, value)                                                                               \
+    ((tr_log_field){.name = (field), .kind = TR_LOG_NUMBER, .number = (int64_t)(value)})
 #define TR_F_BOOL(field, value) ((tr_log_field){.name = (field), .kind = TR_LOG_BOOL, .number = (value)})
 
 void tr_log_set_level(tr_log_level level);

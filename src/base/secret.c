@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define SECRET_FILE_MAX 65536
-#define HEAP_SMALLEST 32
+#define HEAP_SMALLEST   32
 
 static bool heap_locked; /* the process's own; set once by main */
 
@@ -88,7 +88,11 @@ tr_status tr_secret_from_file(tr_secret *s, const char *path, tr_error *err) {
         st = tr_fail(err, TR_E_CONFIG, path, "the secret's file is neither a file nor a pipe");
         goto out;
     }
-    TR_TRY(tr_secret_alloc(&room, SECRET_FILE_MAX + 3, err));
+    /* The locked heap is small: take what the file needs, and one byte to see that it did not grow. */
+    TR_TRY(tr_secret_alloc(&room,
+                           S_ISREG(info.st_mode) && info.st_size < SECRET_FILE_MAX ? (size_t)info.st_size + 1
+                                                                                   : SECRET_FILE_MAX + 1,
+                           err));
     TR_TRY(read_secret(fd, &room, &len, path, err));
     st = tr_secret_copy(s, room.data, len, err);
 out:

@@ -1,8 +1,9 @@
 /* Secret bytes: the one type that keys, passphrases and derived keys live in.
  *
- * Memory comes from OpenSSL's secure heap: locked (mlock), kept out of core dumps (MADV_DONTDUMP), between guard
- * pages, wiped when freed. tr_secret_init_heap() is called once by main before any other thread starts; without
- * it (or when mlock is refused) secrets still work and are still wiped, and tr_secret_heap_locked() says false.
+ * Memory comes from OpenSSL's secure heap: locked (mlock), kept out of core dumps (MADV_DONTDUMP), between
+ * guard pages, wiped when freed. tr_secret_init_heap() is called once by main before any other thread starts;
+ * without it (or when mlock is refused) secrets still work and are still wiped, and tr_secret_heap_locked()
+ * says false.
  */
 #ifndef TR_BASE_SECRET_H
 #define TR_BASE_SECRET_H
@@ -20,7 +21,8 @@ typedef struct tr_secret {
 
 #define TR_SECRET_INIT ((tr_secret){0})
 
-/* Set up the locked heap of `bytes` (a power of two); make the process not dumpable (PR_SET_DUMPABLE, RLIMIT_CORE 0). */
+/* Set up the locked heap of `bytes` (a power of two); make the process not dumpable (PR_SET_DUMPABLE,
+ * RLIMIT_CORE 0). */
 tr_status tr_secret_init_heap(size_t bytes, tr_error *err);
 bool tr_secret_heap_locked(void);
 

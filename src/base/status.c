@@ -15,15 +15,31 @@ const char *tr_status_slug(tr_status status) {
     return (unsigned)status < TR_STATUS_COUNT ? slugs[status] : slugs[TR_E_INTERNAL];
 }
 
+/* Copy as much as fits, but no part of a UTF-8 sequence: errors go out as JSON. */
+static void copy_text(char *to, size_t room, const char *from) {
+    size_t n = strnlen(from, room);
+    if (n == room) {
+        n--;
+        while (n > 0 && ((unsigned char)from[n] & 0xc0) == 0x80)
+            n--;
+    }
+    memcpy(to, from, n);
+    to[n] = '\0';
+}
+
 tr_status tr_fail(tr_error *err, tr_status status, const char *where, const char *format, ...) {
     if (!err)
         return status;
+    /* Apart first: a caller that adds to an error passes texts that lie in it. */
+    char what[sizeof err->what + 8] = "", place[sizeof err->where + 8];
     va_list args;
     va_start(args, format);
-    err->status = status;
-    (void)vsnprintf(err->what, sizeof err->what, format, args);
-    (void)snprintf(err->where, sizeof err->where, "%s", where ? where : "");
+    (void)vsnprintf(what, sizeof what, format, args);
     va_end(args);
+    (void)snprintf(place, sizeof place, "%s", where ? where : "");
+    err->status = status;
+    copy_text(err->what, sizeof err->what, what);
+    copy_text(err->where, sizeof err->where, place);
     return status;
 }
 

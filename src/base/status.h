@@ -1,8 +1,8 @@
 /* Status codes and error details: the one way a Tresor function reports failure.
  *
  * Every function that can fail returns a tr_status. Its last parameter is a tr_error *, which may be NULL; on
- * failure it says what went wrong and where. Neither text ever holds personal data, tokens, keys or passwords:
- * texts are written for logs and for problem documents (RFC 9457) alike.
+ * failure it says what went wrong and where. Neither text ever holds personal data, tokens, keys or
+ * passwords: texts are written for logs and for problem documents (RFC 9457) alike.
  */
 #ifndef TR_BASE_STATUS_H
 #define TR_BASE_STATUS_H
@@ -19,9 +19,10 @@
     X(TR_E_TOKEN_SUPERSEDED, "token-superseded")                                                             \
     X(TR_E_TOKEN_REUSED, "token-reused") /* the session has been revoked */                                  \
     X(TR_E_CREDENTIALS, "invalid-credentials")                                                               \
-    X(TR_E_FORBIDDEN, "forbidden")        /* the role may not do this at all */                              \
-    X(TR_E_NO_GRANT, "no-grant")          /* a service without a live grant for it */                        \
-    X(TR_E_PURPOSE, "purpose-required")   /* Access-Purpose missing or not a live activity */                \
+    X(TR_E_FORBIDDEN, "forbidden")      /* the role may not do this at all */                                \
+    X(TR_E_NO_GRANT, "no-grant")        /* a service without a live grant for it */                          \
+    X(TR_E_PURPOSE, "purpose-required") /* Access-Purpose missing or not a live activity */                  \
+    X(TR_E_PASSWORD_INITIAL, "password-change-required")                                                     \
     X(TR_E_NOT_FOUND, "not-found")                                                                           \
     X(TR_E_METHOD, "method-not-allowed")                                                                     \
     X(TR_E_NOT_ACCEPTABLE, "not-acceptable")                                                                 \
@@ -64,7 +65,8 @@ typedef struct tr_error {
 /* The stable slug of a status; "internal-error" for a value outside the table. */
 const char *tr_status_slug(tr_status status);
 
-/* Fill *err (if not NULL) and return `status`, so that a caller writes `return tr_fail(...)`. `where` may be NULL. */
+/* Fill *err (if not NULL) and return `status`, so that a caller writes `return tr_fail(...)`. `where` may be
+ * NULL. */
 tr_status tr_fail(tr_error *err, tr_status status, const char *where, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 
 /* RFC 9562 section 6.2, method 2: within one millisecond the random part counts up by a random step. */
 static struct {
@@ -56,39 +57,29 @@ tr_uuid tr_uuid_new(void) {
     return id;
 }
 
-static bool dash_before(int byte) {
-    return byte == 4 || byte == 6 || byte == 8 || byte == 10;
-}
+/* The groups of 8-4-4-4-12 characters, in bytes. */
+static const uint8_t groups[] = {4, 2, 2, 2, 6};
 
 void tr_uuid_format(const tr_uuid *id, char out[TR_UUID_TEXT]) {
-    static const char hex[] = "0123456789abcdef";
-    for (int i = 0; i < 16; i++) {
-        if (dash_before(i))
+    const uint8_t *from = id->bytes;
+    for (size_t i = 0; i < sizeof groups; i++) {
+        if (i > 0)
             *out++ = '-';
-        *out++ = hex[id->bytes[i] >> 4];
-        *out++ = hex[id->bytes[i] & 15];
+        tr_hex_encode(from, groups[i], out);
+        from += groups[i];
+        out += 2 * groups[i];
     }
-    *out = '\0';
-}
-
-static int nibble(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 bool tr_uuid_parse(const char *text, size_t len, tr_uuid *id) {
-    if (len != 36)
+    uint8_t *to = id->bytes;
+    if (len != TR_UUID_TEXT - 1)
         return false;
-    for (int i = 0; i < 16; i++) {
-        if (dash_before(i) && *text++ != '-')
+    for (size_t i = 0; i < sizeof groups; i++) {
+        if ((i > 0 && *text++ != '-') || !tr_hex_decode(text, 2 * (size_t)groups[i], to, groups[i]))
             return false;
-        int a = nibble(text[0]), b = a < 0 ? -1 : nibble(text[1]);
-        if (b < 0)
-            return false;
-        id->bytes[i] = (uint8_t)(a << 4 | b);
-        text += 2;
+        text += 2 * groups[i];
+        to += groups[i];
     }
     return true;
 }

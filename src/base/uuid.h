@@ -12,8 +12,8 @@ typedef struct tr_uuid {
     uint8_t bytes[16];
 } tr_uuid;
 
-/* A new id. Within one process ids are strictly increasing, also within one millisecond and when the clock goes
- * back. Aborts the process if the system has no randomness. Thread-safe. */
+/* A new id. Within one process ids are strictly increasing, also within one millisecond and when the clock
+ * goes back. Aborts the process if the system has no randomness. Thread-safe. */
 tr_uuid tr_uuid_new(void);
 void tr_uuid_format(const tr_uuid *id, char out[TR_UUID_TEXT]);
 /* Read the canonical 36-character form (either case; `len` must be 36). Any version is taken. */

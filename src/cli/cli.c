@@ -46,25 +46,30 @@ tr_exit tr_cli_usage(const char *format, ...) {
     return TR_EXIT_USAGE;
 }
 
-tr_exit tr_cli_print(const char *text, size_t len) {
+tr_status tr_cli_write(const char *text, size_t len, tr_error *err) {
     while (len > 0) {
         ssize_t n = write(STDOUT_FILENO, text, len);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0) {
-            fprintf(stderr, "tresor: stdout: %s\n", strerror(errno));
-            return TR_EXIT_STORAGE;
-        }
+        if (n <= 0)
+            return tr_fail_errno(err, "stdout", "cannot write");
         text += n;
         len -= (size_t)n;
     }
-    return TR_EXIT_OK;
+    return TR_OK;
+}
+
+tr_exit tr_cli_print(const char *text, size_t len) {
+    tr_error err = {0};
+    return tr_cli_write(text, len, &err) == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);
 }
 
 static void print_settings(tr_buf *out) {
     size_t count = 0;
     const tr_config_setting *settings = tr_config_settings(&count);
-    tr_buf_puts(out, "\nSettings (flag, else environment variable, else a line in DIR/tresor.conf, else the default):\n");
+    tr_buf_puts(
+        out,
+        "\nSettings (flag, else environment variable, else a line in DIR/tresor.conf, else the default):\n");
     for (size_t i = 0; i < count; i++) {
         char flag[64], variable[64];
         size_t n = 0;
@@ -79,6 +84,7 @@ static void print_settings(tr_buf *out) {
             tr_buf_printf(out, " [%s]", fallback);
         tr_buf_putc(out, '\n');
     }
+    tr_buf_puts(out, "The keyring's passphrase itself may be in TRESOR_KEYRING.\n");
 }
 
 tr_exit tr_cli_help(const tr_cli_command *command) {
@@ -95,7 +101,8 @@ tr_exit tr_cli_help(const tr_cli_command *command) {
     return code;
 }
 
-tr_status tr_cli_listen_split(const char *setting, const char *listen, char *host, size_t size, int *port, tr_error *err) {
+tr_status tr_cli_listen_split(const char *setting, const char *listen, char *host, size_t size, int *port,
+                              tr_error *err) {
     const char *colon = strrchr(listen, ':');
     const char *end = colon;
     const char *start = listen;
@@ -145,22 +152,36 @@ tr_status tr_cli_check_listen(const tr_config *config, tr_error *err) {
         return TR_OK;
     st = tr_cli_listen_split("metrics_listen", config->metrics_listen, host, sizeof host, &port, err);
     if (st == TR_OK && !tr_cli_is_loopback(host))
-        return tr_fail(err, TR_E_CONFIG, "metrics_listen", "metrics are plain HTTP: on a loopback address only");
+        return tr_fail(err, TR_E_CONFIG, "metrics_listen",
+                       "metrics are plain HTTP: on a loopback address only");
     return st;
 }
 
 tr_status tr_cli_tls_files(const tr_config *config, tr_cli_tls *tls, tr_error *err) {
-    char cert[sizeof tls->cert], key[sizeof tls->key];
+    char cert[600], key[600];
     tr_status st = tr_config_path(config, "tls.pem", cert, sizeof cert, err);
     if (st == TR_OK)
         st = tr_config_path(config, "tls.key", key, sizeof key, err);
-    if (st != TR_OK)
-        return st;
-    snprintf(tls->cert, sizeof tls->cert, "%s", config->tls_cert[0] ? config->tls_cert : cert);
-    snprintf(tls->key, sizeof tls->key, "%s", config->tls_key[0] ? config->tls_key : key);
-    bool own_cert = strcmp(tls->cert, cert) == 0, own_key = strcmp(tls->key, key) == 0;
-    if (own_cert != own_key)
-        return tr_fail(err, TR_E_CONFIG, own_cert ? "tls_cert" : "tls_key", "give both tls_cert and tls_key, or neither");
-    tls->self_signed = own_cert;
-    return TR_OK;
+    tls->cert = config->tls_cert;
+    tls->key = config->tls_key;
+    tls->self_signed = st == TR_OK && strcmp(tls->cert, cert) == 0 && strcmp(tls->key, key) == 0;
+    return st;
+}
+
+tr_status tr_cli_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err) {
+    tr_status st = tr_config_passphrase(config, passphrase, err);
+    char *variable = getenv("TRESOR_KEYRING");
+    if (variable) {
+        tr_wipe(variable, strlen(variable));
+        unsetenv("TRESOR_KEYRING");
+    }
+    return st;
+}
+
+tr_status tr_cli_vault_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err) {
+    char keyring[600];
+    tr_status st = tr_config_path(config, "keyring", keyring, sizeof keyring, err);
+    if (st == TR_OK && access(keyring, F_OK) != 0 && errno == ENOENT)
+        return tr_fail(err, TR_E_CONFIG, config->data, "holds no vault: `tresor init` makes one");
+    return st == TR_OK ? tr_cli_passphrase(config, passphrase, err) : st;
 }

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/config.h"
+#include "base/secret.h"
 #include "base/status.h"
 
 #ifndef TRESOR_VERSION
@@ -30,7 +31,8 @@ typedef enum tr_exit {
 #undef TR_EXIT_ENUM
 } tr_exit;
 
-/* A subcommand; argv begins after its name. `help` is what --help prints before the settings and the exit codes. */
+/* A subcommand; argv begins after its name. `help` is what --help prints before the settings and the exit
+ * codes. */
 typedef struct tr_cli_command {
     const char *name;
     const char *meaning;
@@ -48,27 +50,38 @@ tr_exit tr_cli_exit(tr_status status);
 tr_exit tr_cli_report(const tr_error *err);
 /* Print "tresor: ..." on stderr and give TR_EXIT_USAGE. */
 tr_exit tr_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Write to stdout, all of it. */
+tr_status tr_cli_write(const char *text, size_t len, tr_error *err);
 /* TR_EXIT_OK, or TR_EXIT_STORAGE with a message when not all of it could be written to stdout. */
 tr_exit tr_cli_print(const char *text, size_t len);
 /* Print a command's help on stdout. */
 tr_exit tr_cli_help(const tr_cli_command *command);
 
 /* Split HOST:PORT. "[::1]:8443" gives "::1". TR_E_CONFIG names `setting`. */
-tr_status tr_cli_listen_split(const char *setting, const char *listen, char *host, size_t size, int *port, tr_error *err);
+tr_status tr_cli_listen_split(const char *setting, const char *listen, char *host, size_t size, int *port,
+                              tr_error *err);
 /* Is it a name or address of this machine's loopback interface? */
 bool tr_cli_is_loopback(const char *host);
 /* Do the listen settings allow what is asked for: plain HTTP on loopback only? */
 tr_status tr_cli_check_listen(const tr_config *config, tr_error *err);
 
-/* The certificate and key to serve with. *self_signed: none was given, so both may be made at the first start. */
+/* The certificate and key to serve with. self_signed: none was given, so both may be made at the first start.
+ */
 typedef struct tr_cli_tls {
-    char cert[600];
-    char key[600];
+    const char *cert; /* in the config */
+    const char *key;
     bool self_signed;
 } tr_cli_tls;
 tr_status tr_cli_tls_files(const tr_config *config, tr_cli_tls *tls, tr_error *err);
 
-/* `tresor serve --check`: a line a problem on stdout; the exit code of the first. */
-tr_exit tr_cli_check(const tr_config *config);
+/* The keyring's passphrase (tr_config_passphrase), which is then no longer in this process's environment. */
+tr_status tr_cli_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err);
+
+/* The same for a vault that is there: TR_E_CONFIG when the folder holds none. */
+tr_status tr_cli_vault_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err);
+
+/* `tresor serve --check`: a line a problem on stdout; the exit code of the first. `config` NULL: the settings
+ * could not be read, as *err says. */
+tr_exit tr_cli_check(const tr_config *config, const tr_error *err);
 
 #endif

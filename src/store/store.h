@@ -71,6 +71,10 @@ void tr_store_get_stats(tr_store *store, tr_store_stats *out);
 /* PRAGMA quick_check, cipher_integrity_check and foreign_key_check of all three; TR_E_CORRUPT names the first fault. */
 tr_status tr_store_check(tr_store *store, tr_error *err);
 
+/* Empty the three WALs (TRUNCATE), so that no page from before a deletion stays in one. TR_E_BUSY: a reader holds on to an
+ * old view; try again later. */
+tr_status tr_store_checkpoint(tr_store *store, tr_error *err);
+
 /* ---- small named values of the vault (32-byte secrets, counters) ---- */
 tr_status tr_meta_get(tr_db *db, const char *name, tr_buf *value, tr_error *err); /* TR_E_NOT_FOUND */
 tr_status tr_meta_put(tr_db *tx, const char *name, tr_bytes value, tr_error *err);

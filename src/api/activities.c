@@ -1,0 +1,184 @@
+/* Processing activities: the purposes that grants and requests name (Art. 12 FADP, Art. 30 GDPR). */
+#include <string.h>
+
+#include "api/resources.h"
+#include "base/clock.h"
+
+/* ---- list, read ---- */
+
+static tr_status members(tr_buf *out, const tr_activity *row, tr_error *err) {
+    cJSON *doc = NULL;
+    tr_buf text = TR_BUF_INIT;
+    const cJSON *member;
+    tr_status st = tr_json_parse(row->doc, strlen(row->doc), &doc, err);
+    tr_jw_uuid(out, "id", &row->id);
+    tr_jw_number(out, "version", row->version);
+    cJSON_ArrayForEach(member, doc) {
+        tr_buf_reset(&text);
+        if (st == TR_OK)
+            st = tr_json_print(member, &text, err);
+        if (st == TR_OK)
+            tr_jw_raw(out, member->string, text.data, text.len); /* names are those of the request's schema */
+    }
+    tr_jw_time(out, "created_at", row->created_at);
+    tr_jw_time(out, "updated_at", row->updated_at);
+    tr_jw_time(out, "ended_at", row->ended_at);
+    cJSON_Delete(doc);
+    tr_buf_clear(&text);
+    return st;
+}
+
+static tr_status object(tr_buf *out, const tr_activity *row, tr_error *err) {
+    tr_jw_open(out, NULL, '{');
+    tr_status st = members(out, row, err);
+    tr_jw_close(out, '}');
+    return st == TR_OK ? tr_buf_ok(out, err) : st;
+}
+
+struct page {
+    tr_call *call;
+    int left;
+    tr_uuid last;
+    bool more;
+};
+
+static tr_status list_row(void *context, const tr_activity *row, tr_error *err) {
+    struct page *p = context;
+    if (p->left-- == 0) {
+        p->more = true;
+        return TR_OK;
+    }
+    p->last = row->id;
+    return object(&p->call->response->body, row, err);
+}
+
+tr_status tr_activities_list(tr_call *call, tr_error *err) {
+    struct page p = {.call = call};
+    tr_buf *out = &call->response->body;
+    tr_uuid room;
+    const tr_uuid *after;
+    tr_status st = tr_call_page(call, &p.left, &room, &after, err);
+    if (st != TR_OK)
+        return st;
+    tr_call_json(call, 200);
+    tr_jw_open(out, NULL, '{');
+    tr_jw_open(out, "items", '[');
+    st = tr_activity_list(call->db, after, p.left + 1, list_row, &p, err);
+    tr_jw_close(out, ']');
+    tr_call_next(out, p.more ? p.last.bytes : NULL, sizeof p.last.bytes);
+    tr_jw_close(out, '}');
+    return st;
+}
+
+static tr_status answer(tr_call *call, int status, const tr_activity *row, tr_error *err) {
+    tr_call_json(call, status);
+    tr_call_etag(call, row->version);
+    return object(&call->response->body, row, err);
+}
+
+static tr_status answer_row(void *context, const tr_activity *row, tr_error *err) {
+    tr_call *call = context;
+    return tr_call_not_modified(call, row->version) ? TR_OK : answer(call, 200, row, err);
+}
+
+static tr_status not_found(tr_status st, tr_error *err) {
+    return st == TR_E_NOT_FOUND ? tr_fail(err, st, NULL, "there is no such activity") : st;
+}
+
+tr_status tr_activities_read(tr_call *call, tr_error *err) {
+    tr_uuid id;
+    tr_status st = tr_call_param_id(call, 0, &id, err);
+    return st == TR_OK ? not_found(tr_activity_get(call->db, &id, answer_row, call, err), err) : st;
+}
+
+/* ---- create, replace, end ---- */
+
+struct change {
+    tr_activity row;
+    tr_buf doc;
+};
+
+static void clear_change(void *change) {
+    tr_buf_clear(&((struct change *)change)->doc);
+}
+
+static struct change *new_change(tr_call *call, tr_error *err) {
+    struct change *c = tr_call_alloc(call, sizeof *c, clear_change, err);
+    call->effect_context = c;
+    return c;
+}
+
+static tr_status set_doc(struct change *c, const cJSON *body, tr_error *err) {
+    tr_buf_reset(&c->doc);
+    tr_status st = tr_json_print(body, &c->doc, err);
+    c->row.doc = c->doc.data;
+    return st;
+}
+
+static tr_status insert(void *context, tr_db *tx, tr_error *err) {
+    return tr_activity_insert(tx, &((struct change *)context)->row, err);
+}
+
+tr_status tr_activities_create(tr_call *call, tr_error *err) {
+    struct change *c = new_change(call, err);
+    tr_status st = c ? set_doc(c, call->body, err) : TR_E_NOMEM;
+    if (st != TR_OK)
+        return st;
+    c->row.id = tr_uuid_new();
+    c->row.created_at = c->row.updated_at = tr_now_ms();
+    c->row.version = 1;
+    call->effect = insert;
+    tr_call_location(call, "/v1/activities/", &c->row.id, NULL, NULL);
+    return answer(call, 201, &c->row, err);
+}
+
+static tr_status keep(void *context, const tr_activity *row, tr_error *err) {
+    struct change *c = context;
+    c->row = *row;
+    tr_buf_puts(&c->doc, row->doc);
+    c->row.doc = c->doc.data;
+    return tr_buf_ok(&c->doc, err);
+}
+
+static tr_status update(void *context, tr_db *tx, tr_error *err) {
+    return tr_activity_update(tx, &((struct change *)context)->row, err);
+}
+
+/* The stored activity, ready to become the next version. */
+static tr_status load(tr_call *call, struct change **out, tr_error *err) {
+    tr_uuid id;
+    struct change *c = new_change(call, err);
+    tr_status st = c ? tr_call_param_id(call, 0, &id, err) : TR_E_NOMEM;
+    if (st == TR_OK)
+        st = not_found(tr_activity_get(call->db, &id, keep, c, err), err);
+    if (st == TR_OK)
+        st = tr_call_if_match(call, c->row.version, err);
+    if (st != TR_OK)
+        return st;
+    c->row.version++;
+    c->row.updated_at = tr_now_ms();
+    call->effect = update;
+    *out = c;
+    return TR_OK;
+}
+
+tr_status tr_activities_replace(tr_call *call, tr_error *err) {
+    struct change *c;
+    tr_status st = load(call, &c, err);
+    if (st == TR_OK && c->row.ended_at)
+        st = tr_fail(err, TR_E_CONFLICT, NULL, "the activity has ended");
+    if (st == TR_OK)
+        st = set_doc(c, call->body, err);
+    return st == TR_OK ? answer(call, 200, &c->row, err) : st;
+}
+
+tr_status tr_activities_end(tr_call *call, tr_error *err) {
+    struct change *c;
+    tr_status st = load(call, &c, err);
+    call->response->status = 204;
+    if (st == TR_OK && c->row.ended_at)
+        call->effect = NULL; /* ended before: nothing to do */
+    else if (st == TR_OK)
+        c->row.ended_at = c->row.updated_at;
+    return st;
+}

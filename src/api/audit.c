@@ -1,0 +1,190 @@
+/* The audit log, for auditors; and of it what concerns one subject, for that subject. */
+#include <string.h>
+
+#include "api/resources.h"
+#include "base/encode.h"
+
+/* A cursor is the entry's number. */
+static void put_seq(int64_t seq, uint8_t bytes[8]) {
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)((uint64_t)seq >> (56 - 8 * i));
+}
+
+static tr_status take_seq(const tr_call *call, int64_t *seq, tr_error *err) {
+    const char *text = tr_call_query(call, "after");
+    uint8_t bytes[8];
+    *seq = 0;
+    tr_status st = text ? tr_call_cursor(text, "after", bytes, sizeof bytes, err) : TR_OK;
+    for (int i = 0; text && st == TR_OK && i < 8; i++)
+        *seq = (int64_t)((uint64_t)*seq << 8 | bytes[i]);
+    return st == TR_OK && *seq < 0 ? tr_fail(err, TR_E_BAD_REQUEST, "after", "is no cursor of this list")
+                                   : st;
+}
+
+struct page {
+    tr_call *call;
+    int left;
+    int64_t last;
+    bool more;
+};
+
+static void end_page(struct page *p) {
+    uint8_t bytes[8];
+    tr_buf *out = &p->call->response->body;
+    put_seq(p->last, bytes);
+    tr_jw_close(out, ']');
+    tr_call_next(out, p->more ? bytes : NULL, sizeof bytes);
+    tr_jw_close(out, '}');
+}
+
+/* ---- the auditor's view ---- */
+
+static tr_status audit_row(void *context, const tr_audit_row *row, tr_error *err) {
+    struct page *p = context;
+    tr_buf *out = &p->call->response->body;
+    char hash[65];
+    if (p->left-- == 0) {
+        p->more = true;
+        return TR_OK;
+    }
+    p->last = row->seq;
+    tr_hex_encode(row->hash, 32, hash);
+    tr_jw_open(out, NULL, '{');
+    tr_jw_number(out, "seq", row->seq);
+    tr_jw_text(out, "hash", hash);
+    const char *entry = row->entry.data;
+    if (row->entry.len < 2 || entry[0] != '{')
+        return tr_fail(err, TR_E_CORRUPT, "audit.db", "entry %lld is no JSON object", (long long)row->seq);
+    if (row->entry.len > 2) { /* the entry's members follow: its text without the braces */
+        tr_buf_putc(out, ',');
+        tr_buf_append(out, entry + 1, row->entry.len - 2);
+    }
+    tr_jw_close(out, '}');
+    return tr_buf_ok(out, err);
+}
+
+tr_status tr_audit_read(tr_call *call, tr_error *err) {
+    struct page p = {.call = call};
+    tr_buf *out = &call->response->body;
+    const char *order = tr_call_query(call, "order"), *subject_text = tr_call_query(call, "subject");
+    const tr_uuid *none;
+    tr_uuid subject;
+    int64_t after = 0;
+    tr_status st = tr_call_page(call, &p.left, NULL, &none, err);
+    if (st == TR_OK)
+        st = take_seq(call, &after, err);
+    if (st == TR_OK && order && strcmp(order, "asc") != 0 && strcmp(order, "desc") != 0)
+        st = tr_fail(err, TR_E_BAD_REQUEST, "order", "must be asc or desc");
+    if (st == TR_OK && subject_text && !tr_uuid_parse(subject_text, strlen(subject_text), &subject))
+        st = tr_fail(err, TR_E_BAD_REQUEST, "subject", "must be an id");
+    if (st != TR_OK)
+        return st;
+    tr_call_json(call, 200);
+    tr_jw_open(out, NULL, '{');
+    tr_jw_open(out, "items", '[');
+    st = tr_audit_list(call->db, subject_text ? &subject : NULL, after, order && strcmp(order, "desc") == 0,
+                       p.left + 1, audit_row, &p, err);
+    end_page(&p);
+    return st;
+}
+
+/* ---- the subject's view: who, when, what, for which purpose ---- */
+
+static tr_status keep_name(void *context, const tr_principal *row, tr_error *err) {
+    (void)err;
+    tr_buf_puts(context, row->name[0] ? row->name : row->uid);
+    return TR_OK;
+}
+
+static tr_status keep_activity_name(void *context, const tr_activity *row, tr_error *err) {
+    cJSON *doc = NULL;
+    tr_status st = tr_json_parse(row->doc, strlen(row->doc), &doc, err);
+    const char *name = tr_json_string(doc, "name");
+    if (name)
+        tr_buf_puts(context, name);
+    cJSON_Delete(doc);
+    return st;
+}
+
+/* Write a member with the name that the id in `entry` stands for; null when there is none any more. */
+static tr_status name_member(tr_call *call, const cJSON *entry, const char *id_member,
+                             const char *name_member_name, tr_error *err) {
+    const char *text = tr_json_string(entry, id_member);
+    tr_buf name = TR_BUF_INIT;
+    tr_uuid id;
+    tr_status st = TR_OK;
+    if (text && tr_uuid_parse(text, strlen(text), &id)) {
+        st = strcmp(id_member, "principal") == 0
+                 ? tr_principal_get(call->db, &id, keep_name, &name, err)
+                 : tr_activity_get(call->db, &id, keep_activity_name, &name, err);
+        if (st == TR_E_NOT_FOUND)
+            st = TR_OK;
+    }
+    tr_jw_text(&call->response->body, name_member_name, name.data);
+    tr_buf_clear(&name);
+    return st;
+}
+
+static void records_member(tr_buf *out, const cJSON *entry) {
+    const cJSON *record;
+    tr_jw_open(out, "records", '[');
+    cJSON_ArrayForEach(record, tr_json_member(entry, "records")) {
+        if (cJSON_IsString(record))
+            tr_jw_text(out, NULL, record->valuestring);
+    }
+    tr_jw_close(out, ']');
+}
+
+static tr_status access_json(tr_call *call, const tr_audit_row *row, const cJSON *entry, tr_error *err) {
+    tr_buf *out = &call->response->body;
+    tr_jw_open(out, NULL, '{');
+    tr_jw_number(out, "seq", row->seq);
+    tr_jw_text(out, "time", tr_json_string(entry, "time"));
+    tr_jw_text(out, "principal", tr_json_string(entry, "principal"));
+    tr_jw_text(out, "role", tr_json_string(entry, "role"));
+    tr_status st = name_member(call, entry, "principal", "name", err);
+    tr_jw_text(out, "purpose", tr_json_string(entry, "purpose"));
+    if (st == TR_OK)
+        st = name_member(call, entry, "purpose", "purpose_name", err);
+    tr_jw_text(out, "action", tr_json_string(entry, "action"));
+    tr_jw_text(out, "type", tr_json_string(entry, "type"));
+    records_member(out, entry);
+    tr_jw_text(out, "outcome", tr_json_string(entry, "outcome"));
+    tr_jw_close(out, '}');
+    return st == TR_OK ? tr_buf_ok(out, err) : st;
+}
+
+static tr_status access_row(void *context, const tr_audit_row *row, tr_error *err) {
+    struct page *p = context;
+    cJSON *entry = NULL;
+    if (p->left-- == 0) {
+        p->more = true;
+        return TR_OK;
+    }
+    p->last = row->seq;
+    tr_status st = tr_json_parse(row->entry.data, row->entry.len, &entry, err);
+    if (st == TR_E_MALFORMED)
+        st = tr_fail(err, TR_E_CORRUPT, "audit.db", "entry %lld is no JSON", (long long)row->seq);
+    if (st == TR_OK)
+        st = access_json(p->call, row, entry, err);
+    cJSON_Delete(entry);
+    return st;
+}
+
+tr_status tr_accesses(tr_call *call, tr_error *err) {
+    struct page p = {.call = call};
+    tr_buf *out = &call->response->body;
+    const tr_uuid *none;
+    int64_t before = 0;
+    tr_status st = tr_call_page(call, &p.left, NULL, &none, err);
+    if (st == TR_OK)
+        st = take_seq(call, &before, err);
+    if (st != TR_OK)
+        return st;
+    tr_call_json(call, 200);
+    tr_jw_open(out, NULL, '{');
+    tr_jw_open(out, "items", '[');
+    st = tr_audit_list(call->db, &call->subject, before, true, p.left + 1, access_row, &p, err);
+    end_page(&p);
+    return st;
+}

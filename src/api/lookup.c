@@ -1,0 +1,128 @@
+/* Look-up by the exact value of an indexed field. The value is in the body, never in a URL. */
+#include <string.h>
+
+#include "api/resources.h"
+#include "vault/records.h"
+
+#define SCAN_MAX 1000 /* entries looked at in one request, shown or not */
+
+typedef struct hit {
+    tr_uuid subject, record;
+} hit;
+
+struct lookup {
+    tr_call *call;
+    const char *type, *field;
+    uint8_t mac[16];
+    int limit;
+    int scanned;
+    tr_uuid last; /* looked at */
+    bool more;
+    hit hits[TR_LIST_MAX];
+    int count;
+    tr_access access; /* of the subject looked at */
+};
+
+static void clear_lookup(void *lookup) {
+    tr_access_clear(&((struct lookup *)lookup)->access);
+}
+
+/* May the caller know that this subject has such a record? */
+static tr_status may_see(struct lookup *l, const tr_uuid *subject, bool *may, tr_error *err) {
+    const tr_caller *who = l->call->who;
+    *may = who->role == TR_OFFICER ||
+           (who->role == TR_SUBJECT && who->has_subject && tr_uuid_equal(subject, &who->subject));
+    if (who->role != TR_SERVICE)
+        return TR_OK;
+    tr_access_clear(&l->access);
+    tr_status st = tr_access_load(l->call->db, subject, &who->principal, &l->call->purpose, &l->access, err);
+    *may = st == TR_OK && tr_access_sees(&l->access, l->type, l->field);
+    return st;
+}
+
+static tr_status take(void *context, const tr_record *row, tr_error *err) {
+    struct lookup *l = context;
+    bool may = false;
+    if (l->count == l->limit || l->scanned == SCAN_MAX) {
+        l->more = true;
+        return TR_OK;
+    }
+    l->scanned++;
+    l->last = row->id;
+    tr_status st = may_see(l, &row->subject, &may, err);
+    if (st == TR_OK && may)
+        l->hits[l->count++] = (hit){row->subject, row->id};
+    return st;
+}
+
+/* One entry for each subject disclosed, so that each sees it among its accesses; one when there is none. */
+static tr_status append_entries(void *context, tr_db *tx, tr_error *err) {
+    struct lookup *l = context;
+    tr_event event = l->call->event;
+    tr_status st = TR_OK;
+    event.outcome = TR_OK;
+    if (l->count == 0)
+        return tr_event_append(tx, &event, err);
+    for (int i = 0; st == TR_OK && i < l->count; i++) {
+        event.subject = &l->hits[i].subject;
+        event.records = &l->hits[i].record;
+        event.record_count = 1;
+        st = tr_event_append(tx, &event, err);
+    }
+    return st;
+}
+
+static tr_status prepare(struct lookup *l, const tr_uuid **after, tr_uuid *room, tr_error *err) {
+    const cJSON *body = l->call->body;
+    const char *cursor = tr_json_string(body, "after");
+    int64_t limit = TR_LIST_DEFAULT;
+    tr_rectype *type = NULL;
+    tr_buf value = TR_BUF_INIT;
+    tr_status st = TR_OK;
+    (void)tr_json_int(body, "limit", &limit);
+    l->limit = limit >= 1 && limit <= TR_LIST_MAX ? (int)limit : TR_LIST_DEFAULT;
+    l->type = tr_json_string(body, "type");
+    l->field = tr_json_string(body, "field");
+    *after = cursor ? room : NULL;
+    if (cursor)
+        TR_TRY(tr_call_cursor(cursor, "/after", room->bytes, sizeof room->bytes, err));
+    TR_TRY(tr_known_type(l->call, l->type, "/type", &type, err));
+    TR_TRY(tr_rectype_lookup_value(type, l->field, tr_json_member(body, "value"), &value, err));
+    TR_TRY(tr_index_mac(l->call->vault, l->type, l->field, (tr_bytes){value.data, value.len}, l->mac, err));
+out:
+    tr_rectype_unref(type);
+    tr_buf_clear(&value);
+    return st;
+}
+
+tr_status tr_lookup(tr_call *call, tr_error *err) {
+    tr_buf *out = &call->response->body;
+    tr_uuid room;
+    const tr_uuid *after;
+    struct lookup *l = tr_call_alloc(call, sizeof *l, clear_lookup, err);
+    if (!l)
+        return TR_E_NOMEM;
+    l->call = call;
+    tr_status st = prepare(l, &after, &room, err);
+    if (st == TR_OK)
+        st = tr_index_find(call->db, l->type, l->field, l->mac, after, SCAN_MAX + 1, take, l, err);
+    if (st != TR_OK)
+        return st;
+    tr_call_concerns(call, NULL, l->type, NULL);
+    call->effect = append_entries;
+    call->effect_context = l;
+    call->own_entries = true;
+    tr_call_json(call, 200);
+    tr_jw_open(out, NULL, '{');
+    tr_jw_open(out, "items", '[');
+    for (int i = 0; i < l->count; i++) {
+        tr_jw_open(out, NULL, '{');
+        tr_jw_uuid(out, "subject", &l->hits[i].subject);
+        tr_jw_uuid(out, "record", &l->hits[i].record);
+        tr_jw_close(out, '}');
+    }
+    tr_jw_close(out, ']');
+    tr_call_next(out, l->more ? l->last.bytes : NULL, sizeof l->last.bytes);
+    tr_jw_close(out, '}');
+    return tr_buf_ok(out, err);
+}

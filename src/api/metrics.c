@@ -1,0 +1,88 @@
+/* The metrics listener: Prometheus text (exposition format 0.0.4), health and readiness. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/resources.h"
+#include "base/clock.h"
+
+static void head(tr_buf *out, const char *name, const char *kind, const char *help) {
+    tr_buf_printf(out, "# HELP tresor_%s %s\n# TYPE tresor_%s %s\n", name, help, name, kind);
+}
+
+static void one(tr_buf *out, const char *name, const char *kind, const char *help, int64_t value) {
+    head(out, name, kind, help);
+    tr_buf_printf(out, "tresor_%s %lld\n", name, (long long)value);
+}
+
+/* Resident memory in bytes, from /proc. */
+static int64_t resident_bytes(void) {
+    long total = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%ld %ld", &total, &resident) != 2)
+        resident = 0;
+    (void)fclose(file);
+    return (int64_t)resident * sysconf(_SC_PAGESIZE);
+}
+
+static void store_metrics(tr_buf *out, const tr_store_stats *s) {
+    one(out, "store_groups_total", "counter", "Group commits.", (int64_t)s->groups);
+    one(out, "store_jobs_total", "counter", "Write jobs.", (int64_t)s->jobs);
+    one(out, "store_failures_total", "counter", "Group commits that failed.", (int64_t)s->failures);
+    head(out, "store_commit_seconds_total", "counter", "Time spent in group commits.");
+    tr_buf_printf(out, "tresor_store_commit_seconds_total %.6f\n", (double)s->commit_us / 1e6);
+    one(out, "store_queue", "gauge", "Write jobs waiting.", s->queued);
+    one(out, "store_failed", "gauge", "1 while the last group commit failed.", s->failed);
+    one(out, "audit_entries", "counter", "Newest entry of the audit log.", (int64_t)s->audit_seq);
+    head(out, "database_bytes", "gauge", "Size of a database file.");
+    tr_buf_printf(out, "tresor_database_bytes{database=\"vault\"} %lld\n", (long long)s->vault_bytes);
+    tr_buf_printf(out, "tresor_database_bytes{database=\"keys\"} %lld\n", (long long)s->keys_bytes);
+    tr_buf_printf(out, "tresor_database_bytes{database=\"audit\"} %lld\n", (long long)s->audit_bytes);
+}
+
+static void write_metrics(tr_api *api, tr_buf *out) {
+    tr_store_stats stats;
+    tr_store_get_stats(tr_vault_store(api->vault), &stats);
+    head(out, "responses_total", "counter", "Responses by class of status.");
+    for (int i = 1; i <= 5; i++)
+        tr_buf_printf(out, "tresor_responses_total{class=\"%dxx\"} %llu\n", i,
+                      (unsigned long long)api->answers[i]);
+    one(out, "sign_in_failures_total", "counter", "Sign-ins refused for wrong credentials.",
+        (int64_t)api->sign_in_failures);
+    one(out, "tokens_reused_total", "counter", "Sessions ended because a used token came again.",
+        (int64_t)api->tokens_reused);
+    store_metrics(out, &stats);
+    one(out, "resident_bytes", "gauge", "Resident memory.", resident_bytes());
+    one(out, "start_time_seconds", "gauge", "When the process started, unix time.", api->started_ms / 1000);
+    one(out, "ready", "gauge", "1 when /readyz says so.", !api->draining && !stats.failed);
+}
+
+void tr_api_handle_metrics(void *context, tr_request *request, tr_response *response) {
+    static const struct {
+        const char *path;
+        tr_handler_fn handler;
+    } plain[] = {{"/healthz", tr_health}, {"/readyz", tr_ready}};
+    tr_api *api = context;
+    tr_error err = {0};
+    tr_call call = {.api = api, .vault = api->vault, .request = request, .response = response};
+    bool reads = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+    tr_status st = reads ? TR_E_NOT_FOUND : tr_fail(&err, TR_E_METHOD, NULL, "only GET and HEAD");
+    if (reads && strcmp(request->path, "/metrics") == 0) {
+        response->status = 200;
+        response->content_type = "text/plain; version=0.0.4; charset=utf-8";
+        write_metrics(api, &response->body);
+        return;
+    }
+    for (size_t i = 0; reads && i < sizeof plain / sizeof *plain; i++) {
+        if (strcmp(request->path, plain[i].path) == 0)
+            st = plain[i].handler(&call, &err);
+    }
+    if (st == TR_E_NOT_FOUND)
+        tr_fail(&err, st, NULL, "here are /metrics, /healthz and /readyz");
+    if (st != TR_OK)
+        tr_problem(&call, &err);
+    if (st == TR_E_METHOD)
+        tr_response_header(response, "Allow", "GET, HEAD");
+}

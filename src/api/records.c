@@ -1,0 +1,218 @@
+/* Reading records. */
+#include <string.h>
+
+#include "api/record_json.h"
+#include "api/resources.h"
+#include "vault/datakeys.h"
+
+/* ---- one record as JSON ---- */
+
+tr_status tr_record_view(tr_call *call, const tr_secret *key, const tr_record *row, cJSON **data,
+                         bool *partial, tr_error *err) {
+    tr_rectype *type = NULL;
+    tr_status st = tr_record_open(key, row, data, err);
+    *partial = false;
+    if (st != TR_OK || call->access.own)
+        return st;
+    st = tr_types_load(call->vault, call->db, row->type, &type, err);
+    if (st == TR_OK)
+        st = tr_access_view(&call->access, type, data, partial, err);
+    tr_rectype_unref(type);
+    if (st != TR_OK) {
+        cJSON_Delete(*data);
+        *data = NULL;
+    }
+    return st;
+}
+
+tr_status tr_record_json(tr_buf *out, const tr_record *row, const cJSON *data, bool partial, tr_error *err) {
+    tr_buf text = TR_BUF_INIT;
+    tr_status st = data ? tr_json_print(data, &text, err) : TR_OK;
+    tr_jw_open(out, NULL, '{');
+    tr_jw_uuid(out, "id", &row->id);
+    tr_jw_uuid(out, "subject", &row->subject);
+    tr_jw_text(out, "type", row->type);
+    tr_jw_number(out, "version", row->version);
+    tr_jw_time(out, "created_at", row->created_at);
+    tr_jw_time(out, "updated_at", row->updated_at);
+    tr_jw_uuid(out, "updated_by", &row->updated_by);
+    if (data)
+        tr_jw_raw(out, "data", text.data, text.len);
+    else
+        tr_jw_text(out, "data", NULL);
+    tr_jw_bool(out, "partial", partial);
+    tr_jw_close(out, '}');
+    tr_buf_clear(&text);
+    return st == TR_OK ? tr_buf_ok(out, err) : st;
+}
+
+/* ---- what a read needs ---- */
+
+struct reading {
+    tr_call *call;
+    tr_secret key;
+    int left;
+    tr_uuid last;
+    bool more;
+    bool first;
+};
+
+static void clear_reading(void *reading) {
+    tr_secret_clear(&((struct reading *)reading)->key);
+}
+
+static tr_status no_record(tr_error *err) {
+    return tr_fail(err, TR_E_NOT_FOUND, NULL, "there is no such record");
+}
+
+tr_status tr_subject_key(tr_call *call, tr_secret *key, tr_error *err) {
+    tr_status st = tr_datakey_get(call->vault, call->db, &call->subject, key, err);
+    return st == TR_E_NOT_FOUND ? tr_fail(err, st, NULL, "there is no such subject") : st;
+}
+
+static tr_status begin(tr_call *call, struct reading **out, tr_error *err) {
+    struct reading *r = tr_call_alloc(call, sizeof *r, clear_reading, err);
+    *out = r;
+    if (!r)
+        return TR_E_NOMEM;
+    r->call = call;
+    r->first = true;
+    return tr_subject_key(call, &r->key, err);
+}
+
+/* ---- one ---- */
+
+static tr_status read_one(void *context, const tr_record *row, tr_error *err) {
+    struct reading *r = context;
+    cJSON *data = NULL;
+    bool partial;
+    if (!tr_access_may(&r->call->access, row->type, TR_ACT_READ))
+        return tr_fail(err, TR_E_NO_GRANT, NULL, "no live grant lets this purpose read this type");
+    tr_call_concerns(r->call, NULL, row->type, &row->id);
+    if (tr_call_not_modified(r->call, row->version))
+        return TR_OK;
+    tr_status st = tr_record_view(r->call, &r->key, row, &data, &partial, err);
+    if (st == TR_OK) {
+        tr_call_json(r->call, 200);
+        tr_call_etag(r->call, row->version);
+        st = tr_record_json(&r->call->response->body, row, data, partial, err);
+    }
+    cJSON_Delete(data);
+    return st;
+}
+
+tr_status tr_records_read(tr_call *call, tr_error *err) {
+    struct reading *r;
+    tr_uuid id;
+    tr_status st = begin(call, &r, err);
+    if (st == TR_OK)
+        st = tr_call_param_id(call, 1, &id, err);
+    if (st != TR_OK)
+        return st;
+    st = tr_record_get(call->db, &call->subject, &id, read_one, r, err);
+    return st == TR_E_NOT_FOUND ? no_record(err) : st;
+}
+
+/* ---- list ---- */
+
+static tr_status read_listed(void *context, const tr_record *row, tr_error *err) {
+    struct reading *r = context;
+    cJSON *data = NULL;
+    bool partial;
+    if (r->left-- == 0) {
+        r->more = true;
+        return TR_OK;
+    }
+    r->last = row->id;
+    if (!tr_access_may(&r->call->access, row->type, TR_ACT_READ))
+        return TR_OK; /* not shown: the page is shorter */
+    tr_call_concerns(r->call, NULL, NULL, &row->id);
+    tr_status st = tr_record_view(r->call, &r->key, row, &data, &partial, err);
+    if (st == TR_OK)
+        st = tr_record_json(&r->call->response->body, row, data, partial, err);
+    cJSON_Delete(data);
+    return st;
+}
+
+tr_status tr_records_list(tr_call *call, tr_error *err) {
+    struct reading *r;
+    tr_buf *out = &call->response->body;
+    tr_uuid room;
+    const tr_uuid *after;
+    const char *type = tr_call_query(call, "type");
+    tr_status st = begin(call, &r, err);
+    if (st == TR_OK)
+        st = tr_call_page(call, &r->left, &room, &after, err);
+    if (st == TR_OK && type && !tr_type_name_valid(type))
+        st = tr_fail(err, TR_E_BAD_REQUEST, "type", "is no name of a record type");
+    if (st == TR_OK && type && !tr_access_may(&call->access, type, TR_ACT_READ))
+        st = tr_fail(err, TR_E_NO_GRANT, NULL, "no live grant lets this purpose read this type");
+    if (st != TR_OK)
+        return st;
+    if (type)
+        tr_call_concerns(call, NULL, type, NULL);
+    tr_call_json(call, 200);
+    tr_jw_open(out, NULL, '{');
+    tr_jw_open(out, "items", '[');
+    st = tr_record_list(call->db, &call->subject, type, after, r->left + 1, read_listed, r, err);
+    tr_jw_close(out, ']');
+    tr_call_next(out, r->more ? r->last.bytes : NULL, sizeof r->last.bytes);
+    tr_jw_close(out, '}');
+    return st;
+}
+
+/* ---- versions ---- */
+
+static tr_status read_version(void *context, const tr_record *row, tr_error *err) {
+    struct reading *r = context;
+    tr_buf *out = &r->call->response->body;
+    tr_buf text = TR_BUF_INIT;
+    cJSON *data = NULL;
+    bool partial;
+    if (!tr_access_may(&r->call->access, row->type, TR_ACT_READ))
+        return tr_fail(err, TR_E_NO_GRANT, NULL, "no live grant lets this purpose read this type");
+    if (r->first)
+        tr_call_concerns(r->call, NULL, row->type, &row->id);
+    r->first = false;
+    tr_status st = tr_record_view(r->call, &r->key, row, &data, &partial, err);
+    if (st == TR_OK)
+        st = tr_json_print(data, &text, err);
+    if (st == TR_OK) {
+        tr_jw_open(out, NULL, '{');
+        tr_jw_number(out, "version", row->version);
+        tr_jw_time(out, "updated_at", row->updated_at);
+        tr_jw_uuid(out, "updated_by", &row->updated_by);
+        tr_jw_raw(out, "data", text.data, text.len);
+        tr_jw_bool(out, "partial", partial);
+        tr_jw_close(out, '}');
+        st = tr_buf_ok(out, err);
+    }
+    cJSON_Delete(data);
+    tr_buf_clear(&text);
+    return st;
+}
+
+/* One view of the database, so that the present version and its history fit together. */
+tr_status tr_records_versions(tr_call *call, tr_error *err) {
+    struct reading *r;
+    tr_buf *out = &call->response->body;
+    tr_uuid id;
+    tr_status st = begin(call, &r, err);
+    if (st == TR_OK)
+        st = tr_call_param_id(call, 1, &id, err);
+    if (st == TR_OK)
+        st = tr_read_begin(call->db, err);
+    if (st != TR_OK)
+        return st;
+    tr_call_json(call, 200);
+    tr_jw_open(out, NULL, '{');
+    tr_jw_open(out, "items", '[');
+    st = tr_record_get(call->db, &call->subject, &id, read_version, r, err);
+    if (st == TR_OK)
+        st = tr_record_versions(call->db, &id, TR_RECTYPE_HISTORY_MAX, read_version, r, err);
+    tr_read_end(call->db);
+    tr_jw_close(out, ']');
+    tr_call_next(out, NULL, 0);
+    tr_jw_close(out, '}');
+    return st == TR_E_NOT_FOUND ? no_record(err) : st;
+}

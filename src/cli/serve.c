@@ -1,0 +1,297 @@
+/* tresor serve: open the vault and answer until a signal says otherwise. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "http/server.h"
+#include "vault/vault.h"
+
+#define SWEEP_SECONDS   60
+#define DRAIN_STEP_MS   200
+#define METRICS_THREADS 4
+
+static const char help[] =
+    "Serve the vault in the data folder.\n"
+    "\n"
+    "Usage: tresor serve [--check | --routes] [SETTING...]\n"
+    "\n"
+    "  --check            do not serve: look at the settings, the folder, the keyring, the databases, the "
+    "certificate and\n"
+    "                     the address, print a line for each problem, or \"ok\", and exit with the first "
+    "one's code\n"
+    "  --routes           do not serve: print the API's route table as JSON\n"
+    "\n"
+    "The log goes to stdout, one JSON object a line; {\"event\":\"listening\",\"address\",\"port\"} says "
+    "that it serves.\n"
+    "SIGHUP takes the certificate and its key anew. SIGTERM and SIGINT end it: /readyz answers 503, running "
+    "requests are\n"
+    "answered, for up to drain_timeout_ms; a second one ends that wait.\n"
+    "Without tls_cert and tls_key a self-signed certificate is made in DIR/tls.pem at the first start.\n";
+
+/* ---- the sweeper: what has expired is deleted every minute ---- */
+
+typedef struct sweeper {
+    tr_vault *vault;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    bool started, stop;
+} sweeper;
+
+static void sweep(tr_vault *vault) {
+    tr_error err = {0};
+    if (tr_vault_sweep(vault, &err) != TR_OK)
+        tr_log(TR_LOG_WARN, "sweep.failed", TR_F_TEXT("status", tr_status_slug(err.status)),
+               TR_F_TEXT("reason", err.what));
+}
+
+/* Wait for a minute. False: it is time to stop. */
+static bool wait_a_minute(sweeper *s) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += SWEEP_SECONDS;
+    pthread_mutex_lock(&s->mutex);
+    while (!s->stop && pthread_cond_timedwait(&s->wake, &s->mutex, &until) == 0) {
+    }
+    bool go_on = !s->stop;
+    pthread_mutex_unlock(&s->mutex);
+    return go_on;
+}
+
+static void *sweeper_main(void *context) {
+    sweeper *s = context;
+    do
+        sweep(s->vault);
+    while (wait_a_minute(s));
+    return NULL;
+}
+
+static tr_status sweeper_start(sweeper *s, tr_vault *vault, tr_error *err) {
+    pthread_condattr_t attributes;
+    s->vault = vault;
+    if (pthread_mutex_init(&s->mutex, NULL) != 0 || pthread_condattr_init(&attributes) != 0)
+        return tr_fail(err, TR_E_INTERNAL, NULL, "no thread for the sweeper");
+    bool ready = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+                 pthread_cond_init(&s->wake, &attributes) == 0;
+    pthread_condattr_destroy(&attributes);
+    s->started = ready && pthread_create(&s->thread, NULL, sweeper_main, s) == 0;
+    return s->started ? TR_OK : tr_fail(err, TR_E_INTERNAL, NULL, "no thread for the sweeper");
+}
+
+static void sweeper_stop(sweeper *s) {
+    if (!s->started)
+        return;
+    pthread_mutex_lock(&s->mutex);
+    s->stop = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->mutex);
+    pthread_join(s->thread, NULL);
+    pthread_cond_destroy(&s->wake);
+    pthread_mutex_destroy(&s->mutex);
+}
+
+/* ---- the service ---- */
+
+typedef struct service {
+    const tr_config *config;
+    tr_vault *vault;
+    tr_api *api;
+    tr_http_server *server, *metrics;
+    sweeper sweeper;
+} service;
+
+static tr_status open_vault(service *s, tr_error *err) {
+    tr_secret passphrase = TR_SECRET_INIT;
+    tr_status st = tr_cli_vault_passphrase(s->config, &passphrase, err);
+    if (st == TR_OK)
+        st = tr_vault_open(s->config, &passphrase, &s->vault, err);
+    tr_secret_clear(&passphrase);
+    return st == TR_OK ? tr_api_new(s->vault, &s->api, err) : st;
+}
+
+static tr_status listen_on(const tr_http_options *options, const char *name, tr_http_server **server,
+                           tr_error *err) {
+    char host[128];
+    int port;
+    tr_status st = tr_cli_listen_split("listen", options->listen, host, sizeof host, &port, err);
+    if (st == TR_OK)
+        st = tr_http_start(options, server, err);
+    if (st == TR_OK)
+        tr_log(TR_LOG_INFO, "listening", TR_F_TEXT("listener", name), TR_F_TEXT("address", host),
+               TR_F_NUM("port", tr_http_port(*server)), TR_F_BOOL("tls", options->tls));
+    return st;
+}
+
+static tr_status start_listeners(service *s, tr_error *err) {
+    const tr_config *config = s->config;
+    tr_cli_tls tls;
+    bool made = false;
+    tr_status st = tr_cli_tls_files(config, &tls, err);
+    if (st == TR_OK && !config->insecure_http && tls.self_signed)
+        st = tr_tls_self_signed(tls.cert, tls.key, &made, err);
+    if (st != TR_OK)
+        return st;
+    if (made)
+        tr_log(TR_LOG_INFO, "tls.self_signed", TR_F_TEXT("file", tls.cert));
+    tr_http_options options = {.listen = config->listen,
+                               .tls = !config->insecure_http,
+                               .cert_file = tls.cert,
+                               .key_file = tls.key,
+                               .threads = (int)config->threads,
+                               .request_timeout_ms = config->request_timeout_ms,
+                               .idle_timeout_ms = config->idle_timeout_ms,
+                               .handler = tr_api_handle,
+                               .context = s->api};
+    st = listen_on(&options, "api", &s->server, err);
+    if (st != TR_OK || !config->metrics_listen[0])
+        return st;
+    options.listen = config->metrics_listen;
+    options.tls = false;
+    options.threads = METRICS_THREADS;
+    options.handler = tr_api_handle_metrics;
+    return listen_on(&options, "metrics", &s->metrics, err);
+}
+
+/* ---- signals ---- */
+
+static void watched_signals(sigset_t *set) {
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+}
+
+static void reload_tls(const service *s) {
+    tr_error err = {0};
+    if (s->config->insecure_http)
+        return;
+    if (tr_http_reload_tls(s->server, &err) == TR_OK)
+        tr_log(TR_LOG_INFO, "tls.reloaded", TR_F_TEXT("file", s->config->tls_cert));
+    else
+        tr_log(TR_LOG_ERROR, "tls.reload_failed", TR_F_TEXT("file", err.where),
+               TR_F_TEXT("reason", err.what));
+}
+
+static void serve_until_told(const service *s, const sigset_t *set) {
+    int sig = 0;
+    for (;;) {
+        if (sigwait(set, &sig) != 0)
+            continue;
+        if (sig != SIGHUP)
+            break;
+        reload_tls(s);
+    }
+    tr_log(TR_LOG_INFO, "stopping", TR_F_TEXT("signal", sig == SIGTERM ? "SIGTERM" : "SIGINT"));
+}
+
+/* Did another SIGTERM or SIGINT come? */
+static bool told_again(const sigset_t *set) {
+    const struct timespec at_once = {0, 0};
+    int sig = sigtimedwait(set, NULL, &at_once);
+    return sig == SIGTERM || sig == SIGINT;
+}
+
+static void drain(const service *s, const sigset_t *set) {
+    int64_t until = tr_monotonic_ms() + s->config->drain_timeout_ms;
+    int running = 0;
+    bool hurry = false;
+    tr_api_set_draining(s->api);
+    for (;;) {
+        int64_t left = until - tr_monotonic_ms();
+        running = tr_http_drain(s->server, left < 0 ? 0 : left < DRAIN_STEP_MS ? left : DRAIN_STEP_MS);
+        if (running == 0 || left <= 0 || (hurry = told_again(set)))
+            break;
+    }
+    tr_log(running ? TR_LOG_WARN : TR_LOG_INFO, "drained", TR_F_NUM("running", running),
+           TR_F_BOOL("cut_short", hurry));
+}
+
+/* ---- all ---- */
+
+static void stop(service *s) {
+    if (s->server)
+        tr_http_stop(s->server);
+    if (s->metrics)
+        tr_http_stop(s->metrics);
+    sweeper_stop(&s->sweeper);
+    if (s->api)
+        tr_api_free(s->api);
+    tr_vault_close(s->vault);
+}
+
+static tr_status serve(const tr_config *config, tr_error *err) {
+    service s = {.config = config};
+    sigset_t set;
+    tr_status st = TR_OK;
+    /* Before any thread starts: all inherit it, and the signals wait for sigwait. */
+    watched_signals(&set);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+        return tr_fail(err, TR_E_INTERNAL, NULL, "the signals cannot be blocked");
+    tr_log(TR_LOG_INFO, "starting", TR_F_TEXT("version", TRESOR_VERSION), TR_F_TEXT("data", config->data));
+    if (!tr_secret_heap_locked())
+        tr_log(TR_LOG_WARN, "secrets.not_locked",
+               TR_F_TEXT("reason", "mlock was refused: raise RLIMIT_MEMLOCK"));
+    TR_TRY(tr_cli_check_listen(config, err));
+    TR_TRY(open_vault(&s, err));
+    TR_TRY(sweeper_start(&s.sweeper, s.vault, err));
+    TR_TRY(start_listeners(&s, err));
+    serve_until_told(&s, &set);
+    drain(&s, &set);
+out:
+    stop(&s);
+    if (st == TR_OK)
+        tr_log(TR_LOG_INFO, "stopped", TR_F_NUM("exit", 0));
+    return st;
+}
+
+static tr_exit print_routes(void) {
+    tr_buf out = TR_BUF_INIT;
+    tr_error err = {0};
+    tr_status st = tr_api_routes_json(&out, &err);
+    tr_buf_putc(&out, '\n');
+    if (st == TR_OK)
+        st = tr_buf_ok(&out, &err);
+    tr_exit code = st == TR_OK ? tr_cli_print(out.data, out.len) : tr_cli_report(&err);
+    tr_buf_clear(&out);
+    return code;
+}
+
+static int run(int argc, char **argv) {
+    bool check = false, routes = false;
+    const tr_option options[] = {{.name = "--check", .set = &check}, {.name = "--routes", .set = &routes}};
+    tr_command_line line = {.options = options,
+                            .option_count = sizeof options / sizeof *options,
+                            .usage = "tresor serve [--check | --routes] [SETTING...]"};
+    tr_config config;
+    tr_error err = {0};
+    tr_status st = tr_options_read(argc, argv, &line, &config, &err);
+    for (int i = 0; i < argc; i++) /* where the settings are wrong, they were read no further */
+        check = check || strcmp(argv[i], "--check") == 0;
+    if (check)
+        return tr_cli_check(st == TR_OK ? &config : NULL, &err);
+    if (st == TR_OK && routes)
+        return print_routes();
+    if (st == TR_OK) {
+        tr_log_set_fd(1);
+        tr_log_set_level(config.log_level);
+        st = serve(&config, &err);
+    }
+    return st == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);
+}
+
+const tr_cli_command tr_cli_serve = {
+    .name = "serve",
+    .meaning = "serve the vault",
+    .help = help,
+    .settings = true,
+    .run = run,
+};

@@ -1,0 +1,240 @@
+/* What the files of store/sqlcipher/ share: connections, statements, the writer's group. Not for other
+ * layers. */
+#ifndef TR_STORE_ENGINE_H
+#define TR_STORE_ENGINE_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <sqlite3.h>
+
+#include "store/store.h"
+
+typedef enum tr_db_kind { TR_DB_VAULT, TR_DB_KEYS, TR_DB_AUDIT, TR_DB_COUNT } tr_db_kind;
+
+#define TR_HASH_LEN   32
+#define TR_STATEMENTS 128  /* a connection keeps; a power of two */
+#define TR_BUSY_MS    5000 /* how long a connection waits for a lock of another process */
+
+/* Where the databases are and what opens them. */
+typedef struct tr_source {
+    char dir[PATH_MAX - 32];
+    tr_secret keys[TR_DB_COUNT];
+} tr_source;
+
+typedef struct tr_statement {
+    const char *sql; /* the constant's address is its name */
+    sqlite3_stmt *raw;
+} tr_statement;
+
+/* One connection to one database, used by one thread at a time. */
+typedef struct tr_conn {
+    sqlite3 *handle; /* NULL: not open */
+    tr_db_kind kind;
+    bool damaged;   /* an error after which it is opened anew */
+    bool begun;     /* writer: the group's transaction is open here */
+    int savepoints; /* writer: how many levels of the group have one here */
+    int wal_frames; /* writer: frames in the WAL after the newest commit */
+    int running;    /* statements between begin and end */
+    tr_statement statements[TR_STATEMENTS];
+} tr_conn;
+
+typedef struct tr_group tr_group;
+
+struct tr_db {
+    const tr_source *source;
+    tr_group *group; /* the writer's; NULL: a reader's */
+    tr_conn conns[TR_DB_COUNT];
+    bool reading;           /* between tr_read_begin and tr_read_end */
+    tr_store *store;        /* a reader's */
+    tr_db *next, *previous; /* in the store's list of readers */
+};
+
+/* ---- conn.c ---- */
+typedef enum tr_access { TR_READ, TR_WRITE, TR_CREATE } tr_access;
+
+/* Copies of the folder's name and the keys (NULL: not to be opened). */
+tr_status tr_source_set(tr_source *source, const char *dir, const tr_secret *const keys[TR_DB_COUNT],
+                        tr_error *err);
+void tr_source_clear(tr_source *source);
+const char *tr_db_name(tr_db_kind kind); /* "vault.db" */
+void tr_db_path(const tr_source *source, tr_db_kind kind, char out[PATH_MAX]);
+tr_status tr_conn_open(const tr_source *source, tr_db_kind kind, tr_access access, tr_conn *conn,
+                       tr_error *err);
+void tr_conn_close(tr_conn *conn);
+/* Run SQL that gives no rows. */
+tr_status tr_conn_exec(tr_conn *conn, const char *sql, tr_error *err);
+/* The first column of the first row of a PRAGMA. */
+tr_status tr_conn_pragma_int(tr_conn *conn, const char *sql, int64_t *value, tr_error *err);
+/* What an SQLite result means for the caller; marks the connection damaged where that is so. */
+tr_status tr_conn_fail(tr_conn *conn, int rc, tr_error *err);
+/* TR_OK with the connection ready for a statement: open (reader), or inside the group's transaction (writer).
+ */
+tr_status tr_db_conn(tr_db *db, tr_db_kind kind, tr_conn **conn, tr_error *err);
+void tr_db_close(tr_db *db);
+
+/* ---- query.c ---- */
+typedef struct tr_query {
+    tr_conn *conn;
+    sqlite3_stmt *raw;
+    bool kept; /* in the connection's table; else made for this use */
+    int rc;    /* the first failure of a bind */
+    bool bad;  /* a column did not have the form it must have */
+} tr_query;
+
+/* `sql` must be a constant: its address is the key under which the prepared statement is kept. On failure *q
+ * needs no end. */
+tr_status tr_query_begin(tr_db *db, tr_db_kind kind, const char *sql, tr_query *q, tr_error *err);
+tr_status tr_query_on(tr_conn *conn, const char *sql, tr_query *q, tr_error *err);
+/* As tr_query_begin, for a statement that writes: TR_E_INTERNAL on a reader's connection. */
+tr_status tr_query_write(tr_db *tx, tr_db_kind kind, const char *sql, tr_query *q, tr_error *err);
+
+/* What is bound must stay until the query ends. */
+void tr_bind_int(tr_query *q, int at, int64_t value);
+void tr_bind_text(tr_query *q, int at, const char *text);
+void tr_bind_text_len(tr_query *q, int at, tr_bytes text);
+void tr_bind_blob(tr_query *q, int at, const void *bytes, size_t len);
+void tr_bind_uuid(tr_query *q, int at, const tr_uuid *id);  /* NULL: SQL NULL */
+void tr_bind_after(tr_query *q, int at, const tr_uuid *id); /* NULL: before all ids */
+
+tr_status tr_query_step(tr_query *q, bool *row, tr_error *err);
+void tr_query_end(tr_query *q);
+/* Run to the end and end it; *changed (may be NULL) counts the rows that were written. A UNIQUE or PRIMARY
+ * KEY fault is TR_E_CONFLICT, a FOREIGN KEY one TR_E_NOT_FOUND. */
+tr_status tr_query_run(tr_query *q, int64_t *changed, tr_error *err);
+/* As tr_query_run for statements that must write one row; else `none` with this text. */
+tr_status tr_query_run_one(tr_query *q, tr_status none, const char *what, tr_error *err);
+
+int64_t tr_col_int(tr_query *q, int at);
+const char *tr_col_text(tr_query *q, int at);
+tr_bytes tr_col_blob(tr_query *q, int at);
+tr_uuid tr_col_uuid(tr_query *q, int at);
+bool tr_col_null(tr_query *q, int at);
+void tr_col_fixed(tr_query *q, int at, void *out, size_t len); /* NULL gives zeros */
+/* After the columns were taken: TR_E_CORRUPT when one had not the form it must have, TR_E_NOMEM. */
+tr_status tr_cols_ok(tr_query *q, tr_error *err);
+
+/* Take a row's columns and hand them on. */
+typedef tr_status (*tr_row_fn)(tr_query *q, void *context, tr_error *err);
+/* Each row; ends the query. */
+tr_status tr_query_each(tr_query *q, tr_row_fn fn, void *context, tr_error *err);
+/* The only row, or TR_E_NOT_FOUND with this text; ends the query. */
+tr_status tr_query_one(tr_query *q, tr_row_fn fn, void *context, const char *what, tr_error *err);
+/* The only column of the only row, an integer; ends the query. */
+tr_status tr_query_int(tr_query *q, int64_t *value, tr_error *err);
+
+/* Run a DELETE of rows from before ?1, at most ?2 of them. */
+tr_status tr_sweep(tr_db *tx, const char *sql, int64_t before, int limit, int64_t *count, tr_error *err);
+
+/* ---- migrate.c ---- */
+struct tr_migration_text;
+/* TR_E_CONFIG when the database is newer than this program. */
+tr_status tr_migrate_check(tr_conn *conn, const struct tr_migration_text *list, size_t count, tr_error *err);
+tr_status tr_migrate(tr_conn *conn, const struct tr_migration_text *list, size_t count, tr_error *err);
+
+/* ---- audit.c, audit_verify.c ---- */
+typedef struct tr_head {
+    int64_t seq;
+    uint8_t hash[TR_HASH_LEN];
+} tr_head;
+
+tr_status tr_audit_hash(const uint8_t before[TR_HASH_LEN], const tr_audit_row *row, uint8_t out[TR_HASH_LEN],
+                        tr_error *err);
+/* Write the row and make it the head. */
+tr_status tr_audit_store(tr_db *tx, const tr_audit_row *row, tr_head *head, tr_error *err);
+tr_status tr_audit_last(tr_db *db, tr_head *head, tr_error *err);
+tr_status tr_audit_hash_at(tr_db *db, int64_t seq, uint8_t hash[TR_HASH_LEN], tr_error *err);
+tr_status tr_anchor_get(tr_db *db, tr_head *anchor, tr_error *err);
+tr_status tr_anchor_put(tr_db *tx, const tr_head *head, tr_error *err);
+/* Walk the chain behind `from` (good itself); *verdict begins as zeros. */
+tr_status tr_audit_walk(tr_db *db, const tr_head *from, const tr_head *anchor, tr_audit_verdict *verdict,
+                        tr_error *err);
+
+/* ---- records.c, record_index.c ---- */
+typedef struct tr_record_sink {
+    tr_record_fn fn;
+    void *context;
+} tr_record_sink;
+
+/* Columns: id, subject, type, version, created_at, updated_at, updated_by, sealed. */
+tr_status tr_record_emit(tr_query *q, void *sink, tr_error *err);
+/* The index entries of the record with this row number. */
+tr_status tr_index_insert(tr_db *tx, int64_t record, const tr_uuid *id, const char *type,
+                          const tr_index_entry *index, size_t count, tr_error *err);
+tr_status tr_index_delete(tr_db *tx, int64_t record, tr_error *err);
+
+/* ---- recover.c ---- */
+/* Load the log's head, compare it with the anchor, and complete what was cut off between two commits: a group
+ * of its own. */
+tr_status tr_group_reconcile(tr_group *group, tr_error *err);
+/* Note that the subject's key is destroyed by this group; forgotten when the next one uses keys.db. */
+tr_status tr_erasing_add(tr_db *tx, const tr_uuid *subject, tr_error *err);
+tr_status tr_key_destroy(tr_db *tx, const tr_uuid *subject, tr_error *err); /* keys.c */
+tr_status tr_subject_delete_rows(tr_db *tx, const tr_uuid *id,
+                                 tr_error *err); /* subjects.c: in the vault only */
+
+/* ---- group.c ---- */
+struct tr_group {
+    tr_db tx;
+    int level; /* 1: a job, 2 and more: nested */
+    bool lost; /* SQLite undid the whole transaction */
+    bool reconciling;
+    tr_head head;
+    tr_buf entries; /* audit entries of the group: rows of `pending` point into it */
+    struct tr_pending *pending;
+    size_t pending_count, pending_room;
+};
+
+tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, tr_error *err);
+void tr_group_close(tr_group *group);
+/* After a failed commit or a damaged page: undo, and open the connections anew. */
+tr_status tr_group_reopen(tr_group *group, tr_error *err);
+/* Run fn at a level of its own. When group->lost is set afterwards, everything the group did is undone. */
+tr_status tr_group_run(tr_group *group, tr_job_fn fn, void *context, tr_error *err);
+tr_status tr_group_commit(tr_group *group, tr_error *err);
+void tr_group_abort(tr_group *group);
+/* For tr_db_conn: begin the group's transaction and the savepoints of the present level. */
+tr_status tr_group_enter(tr_group *group, tr_conn *conn, tr_error *err);
+
+/* ---- checkpoint.c: a thread that copies the WALs back while the writer goes on ---- */
+typedef struct tr_checkpointer tr_checkpointer;
+
+tr_status tr_checkpointer_start(const tr_source *source, tr_checkpointer **out, tr_error *err);
+void tr_checkpointer_stop(tr_checkpointer *c);
+/* After a group: ask for a checkpoint of a long WAL, or begin it anew when one is done. Quick. */
+void tr_checkpointer_after_group(tr_checkpointer *c, tr_group *group);
+/* All three, with TRUNCATE. TR_E_BUSY when a reader holds on to an old view. */
+tr_status tr_checkpoint_truncate(tr_checkpointer *c, tr_group *group, tr_error *err);
+/* While held, no page is copied back, so that the files can be read as they are. */
+void tr_checkpointer_hold(tr_checkpointer *c);
+void tr_checkpointer_release(tr_checkpointer *c);
+
+/* ---- writer.c ---- */
+typedef struct tr_writer tr_writer;
+
+tr_status tr_writer_start(tr_checkpointer *checkpointer, tr_group *group, int group_max, int queue_max,
+                          tr_writer **out, tr_error *err);
+/* After the jobs that are queued. */
+void tr_writer_stop(tr_writer *writer);
+tr_status tr_writer_submit(tr_writer *writer, tr_job_fn fn, void *context, tr_error *err);
+tr_status tr_writer_checkpoint(tr_writer *writer, tr_error *err);
+void tr_writer_stats(tr_writer *writer, tr_store_stats *out);
+
+/* ---- readers.c ---- */
+tr_status tr_readers_open(tr_store *store, tr_error *err);
+void tr_readers_close(tr_store *store); /* those of live threads too */
+
+/* ---- store.c ---- */
+struct tr_store {
+    tr_source source;
+    int lock_fd;
+    bool readers_open;
+    pthread_key_t reader_key;
+    pthread_mutex_t readers_mutex;
+    tr_db *readers;
+    tr_group group; /* the writer's, but for open and close */
+    tr_checkpointer *checkpointer;
+    tr_writer *writer;
+};
+
+#endif

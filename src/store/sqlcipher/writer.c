@@ -1,0 +1,248 @@
+/* The writer: one thread that runs the queued jobs in groups. While a group is flushed the next one gathers,
+ * so there is no delay to wait for company, and a flush serves as many as came.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "store/sqlcipher/engine.h"
+
+#define GROUP_MAX 256
+#define QUEUE_MAX 4096
+
+typedef struct tr_job { /* on the stack of the caller, who waits for `done` */
+    tr_job_fn fn;       /* NULL: a checkpoint */
+    void *context;
+    tr_status status;
+    tr_error err;
+    bool culprit; /* SQLite undid the transaction in it: not run again */
+    sem_t done;
+    struct tr_job *next;
+} tr_job;
+
+struct tr_writer {
+    pthread_t thread;
+    tr_checkpointer *checkpointer;
+    tr_group *group;
+    bool broken; /* the last commit failed: recover first */
+    int group_max, queue_max;
+    tr_job **jobs; /* room for a group */
+
+    pthread_mutex_t mutex; /* what follows */
+    pthread_cond_t wake;
+    tr_job *first, **last;
+    int queued;
+    bool stopping;
+    tr_store_stats stats;
+};
+
+/* ---- the group ---- */
+
+/* false: the transaction was lost in one of the jobs, which is now marked. */
+static bool run_jobs(tr_writer *w, tr_job **jobs, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        tr_job *job = jobs[i];
+        if (job->culprit)
+            continue;
+        job->err = (tr_error){0};
+        job->status = tr_group_run(w->group, job->fn, job->context, &job->err);
+        if (w->group->lost) {
+            job->culprit = true;
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool any_damaged(const tr_group *group) {
+    for (int i = 0; i < TR_DB_COUNT; i++) {
+        if (group->tx.conns[i].damaged)
+            return true;
+    }
+    return false;
+}
+
+static tr_status start_over(tr_group *group, tr_error *err) {
+    if (any_damaged(group))
+        return tr_group_reopen(group, err);
+    tr_group_abort(group);
+    return TR_OK;
+}
+
+static tr_status recover(tr_writer *w, tr_error *err) {
+    tr_status st = tr_group_reopen(w->group, err);
+    if (st == TR_OK)
+        st = tr_group_reconcile(w->group, err);
+    w->broken = st != TR_OK;
+    return st;
+}
+
+static tr_status commit(tr_writer *w, tr_error *err, int64_t *took_us) {
+    int64_t begun = tr_monotonic_us();
+    tr_status st = tr_group_commit(w->group, err);
+    *took_us = tr_monotonic_us() - begun;
+    return st;
+}
+
+static void run_group(tr_writer *w, tr_job **jobs, size_t count) {
+    tr_error err = {0};
+    int64_t took_us = 0;
+    tr_status st = w->broken ? recover(w, &err) : TR_OK;
+    while (st == TR_OK && !run_jobs(w, jobs, count))
+        st = start_over(w->group, &err);
+    if (st == TR_OK)
+        st = commit(w, &err, &took_us);
+    if (st != TR_OK) {
+        tr_group_abort(w->group);
+        w->broken = true;
+    }
+    uint64_t failures = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (st != TR_OK) {
+            jobs[i]->status = st;
+            jobs[i]->err = err;
+        }
+        failures += jobs[i]->status != TR_OK;
+    }
+    pthread_mutex_lock(&w->mutex);
+    w->stats.groups++;
+    w->stats.jobs += count;
+    w->stats.failures += failures;
+    w->stats.commit_us += (uint64_t)took_us;
+    w->stats.audit_seq = (uint64_t)w->group->head.seq;
+    w->stats.failed = st != TR_OK;
+    pthread_mutex_unlock(&w->mutex);
+}
+
+/* ---- the thread ---- */
+
+/* The next jobs: a checkpoint alone, or jobs up to the next checkpoint. 0: the end. */
+static size_t take(tr_writer *w) {
+    size_t count = 0;
+    pthread_mutex_lock(&w->mutex);
+    while (!w->first && !w->stopping)
+        pthread_cond_wait(&w->wake, &w->mutex);
+    while (w->first && count < (size_t)w->group_max) {
+        if (!w->first->fn && count > 0)
+            break;
+        tr_job *job = w->first;
+        w->jobs[count++] = job;
+        w->first = job->next;
+        w->queued--;
+        if (!job->fn)
+            break;
+    }
+    if (!w->first)
+        w->last = &w->first;
+    pthread_mutex_unlock(&w->mutex);
+    return count;
+}
+
+static void *run(void *context) {
+    tr_writer *w = context;
+    size_t count = 0;
+    while ((count = take(w)) > 0) {
+        bool checkpoint = !w->jobs[0]->fn;
+        if (checkpoint)
+            w->jobs[0]->status = tr_checkpoint_truncate(w->checkpointer, w->group, &w->jobs[0]->err);
+        else
+            run_group(w, w->jobs, count);
+        for (size_t i = 0; i < count; i++)
+            sem_post(&w->jobs[i]->done);
+        if (!checkpoint)
+            tr_checkpointer_after_group(w->checkpointer, w->group);
+    }
+    return NULL;
+}
+
+tr_status tr_writer_start(tr_checkpointer *checkpointer, tr_group *group, int group_max, int queue_max,
+                          tr_writer **out, tr_error *err) {
+    tr_writer *w = calloc(1, sizeof *w);
+    *out = NULL;
+    if (!w)
+        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    w->checkpointer = checkpointer;
+    w->group = group;
+    w->group_max = group_max > 0 ? group_max : GROUP_MAX;
+    w->queue_max = queue_max > 0 ? queue_max : QUEUE_MAX;
+    w->last = &w->first;
+    w->stats.audit_seq = (uint64_t)group->head.seq;
+    w->jobs = calloc((size_t)w->group_max, sizeof(tr_job *));
+    pthread_mutex_init(&w->mutex, NULL);
+    pthread_cond_init(&w->wake, NULL);
+    if (!w->jobs || pthread_create(&w->thread, NULL, run, w) != 0) {
+        pthread_cond_destroy(&w->wake);
+        pthread_mutex_destroy(&w->mutex);
+        free(w->jobs);
+        free(w);
+        return tr_fail(err, TR_E_NOMEM, NULL, "cannot start the writer");
+    }
+    *out = w;
+    return TR_OK;
+}
+
+void tr_writer_stop(tr_writer *w) {
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->mutex);
+    w->stopping = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->mutex);
+    pthread_join(w->thread, NULL);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->mutex);
+    free(w->jobs);
+    free(w);
+}
+
+/* ---- callers ---- */
+
+static tr_status enqueue(tr_writer *w, tr_job *job, tr_error *err) {
+    tr_status st = TR_OK;
+    pthread_mutex_lock(&w->mutex);
+    if (w->stopping)
+        st = tr_fail(err, TR_E_DRAINING, NULL, "the store is closing");
+    else if (w->queued >= w->queue_max)
+        st = tr_fail(err, TR_E_BUSY, NULL, "too many writes are waiting");
+    if (st == TR_OK) {
+        *w->last = job;
+        w->last = &job->next;
+        w->queued++;
+        pthread_cond_signal(&w->wake);
+    }
+    pthread_mutex_unlock(&w->mutex);
+    return st;
+}
+
+static tr_status submit(tr_writer *w, tr_job_fn fn, void *context, tr_error *err) {
+    tr_job job = {.fn = fn, .context = context};
+    if (pthread_equal(pthread_self(), w->thread))
+        return tr_fail(err, TR_E_INTERNAL, NULL, "a job must not wait for another one");
+    sem_init(&job.done, 0, 0);
+    tr_status st = enqueue(w, &job, err);
+    if (st == TR_OK) {
+        while (sem_wait(&job.done) != 0 && errno == EINTR) {
+        }
+        st = job.status;
+        if (st != TR_OK && err)
+            *err = job.err;
+    }
+    sem_destroy(&job.done);
+    return st;
+}
+
+tr_status tr_writer_submit(tr_writer *w, tr_job_fn fn, void *context, tr_error *err) {
+    return fn ? submit(w, fn, context, err) : tr_fail(err, TR_E_INTERNAL, NULL, "a job without a function");
+}
+
+tr_status tr_writer_checkpoint(tr_writer *w, tr_error *err) {
+    return submit(w, NULL, NULL, err);
+}
+
+void tr_writer_stats(tr_writer *w, tr_store_stats *out) {
+    pthread_mutex_lock(&w->mutex);
+    *out = w->stats;
+    out->queued = w->queued;
+    pthread_mutex_unlock(&w->mutex);
+}

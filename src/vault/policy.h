@@ -1,0 +1,84 @@
+/* Who may do what: the one table of roles and actions (DESIGN.md section 3). What is not in it is refused.
+ *
+ * A rule other than YES and NO depends on the request: the api layer resolves it in one place
+ * (api/authorise.c), before any handler runs.
+ */
+#ifndef TR_VAULT_POLICY_H
+#define TR_VAULT_POLICY_H
+
+#include "store/store.h"
+
+typedef enum tr_rule {
+    TR_RULE_NO,        /* this role may never */
+    TR_RULE_PUBLIC,    /* needs no credentials */
+    TR_RULE_YES,       /* this role may always */
+    TR_RULE_OWN,       /* when the subject is the caller's own */
+    TR_RULE_READ,      /* with a live grant to read for the purpose named */
+    TR_RULE_WRITE,     /* with a live grant to write for the purpose named */
+    TR_RULE_ANY_GRANT, /* with a live grant of any kind for the purpose named */
+    TR_RULE_REGISTER,  /* when the principal may register subjects */
+    TR_RULE_GRANTEE,   /* the handler shows only what was granted to the caller */
+    TR_RULE_FILTER,    /* the handler shows only what the caller may see; a service names its purpose */
+    TR_RULE_LINES,     /* import: decided for each line */
+} tr_rule;
+
+/* X(action, name in the audit log, subject, service, officer, operator, auditor) */
+#define TR_ACTION_TABLE(X)                                                                                   \
+    X(TR_DO_SYSTEM_ABOUT, "system.about", PUBLIC, PUBLIC, PUBLIC, PUBLIC, PUBLIC)                            \
+    X(TR_DO_SYSTEM_HEALTH, "system.health", PUBLIC, PUBLIC, PUBLIC, PUBLIC, PUBLIC)                          \
+    X(TR_DO_SYSTEM_READY, "system.ready", PUBLIC, PUBLIC, PUBLIC, PUBLIC, PUBLIC)                            \
+    X(TR_DO_SYSTEM_OPENAPI, "system.openapi", PUBLIC, PUBLIC, PUBLIC, PUBLIC, PUBLIC)                        \
+    X(TR_DO_AUTH_SIGN_IN, "auth.sign_in", PUBLIC, PUBLIC, PUBLIC, PUBLIC, PUBLIC)                            \
+    X(TR_DO_AUTH_VALIDATE, "auth.validate", YES, YES, YES, YES, YES)                                         \
+    X(TR_DO_AUTH_SIGN_OUT, "auth.sign_out", YES, YES, YES, YES, YES)                                         \
+    X(TR_DO_AUTH_SESSIONS, "auth.sessions", YES, YES, YES, YES, YES)                                         \
+    X(TR_DO_AUTH_SESSION_END, "auth.session_end", YES, YES, YES, YES, YES)                                   \
+    X(TR_DO_AUTH_LANES, "auth.lanes", YES, YES, YES, YES, YES)                                               \
+    X(TR_DO_AUTH_PASSWORD, "auth.password", YES, YES, YES, YES, YES)                                         \
+    X(TR_DO_PRINCIPAL_LIST, "principal.list", NO, NO, NO, YES, NO)                                           \
+    X(TR_DO_PRINCIPAL_CREATE, "principal.create", NO, NO, NO, YES, NO)                                       \
+    X(TR_DO_PRINCIPAL_READ, "principal.read", NO, NO, NO, YES, NO)                                           \
+    X(TR_DO_PRINCIPAL_UPDATE, "principal.update", NO, NO, NO, YES, NO)                                       \
+    X(TR_DO_PRINCIPAL_DELETE, "principal.delete", NO, NO, NO, YES, NO)                                       \
+    X(TR_DO_TYPE_LIST, "type.list", YES, YES, YES, YES, YES)                                                 \
+    X(TR_DO_TYPE_READ, "type.read", YES, YES, YES, YES, YES)                                                 \
+    X(TR_DO_TYPE_PUT, "type.put", NO, NO, YES, NO, NO)                                                       \
+    X(TR_DO_TYPE_DELETE, "type.delete", NO, NO, YES, NO, NO)                                                 \
+    X(TR_DO_ACTIVITY_LIST, "activity.list", YES, YES, YES, YES, YES)                                         \
+    X(TR_DO_ACTIVITY_READ, "activity.read", YES, YES, YES, YES, YES)                                         \
+    X(TR_DO_ACTIVITY_CREATE, "activity.create", NO, NO, YES, NO, NO)                                         \
+    X(TR_DO_ACTIVITY_REPLACE, "activity.replace", NO, NO, YES, NO, NO)                                       \
+    X(TR_DO_ACTIVITY_END, "activity.end", NO, NO, YES, NO, NO)                                               \
+    X(TR_DO_SUBJECT_CREATE, "subject.create", NO, REGISTER, NO, NO, NO)                                      \
+    X(TR_DO_SUBJECT_READ, "subject.read", OWN, ANY_GRANT, NO, NO, NO)                                        \
+    X(TR_DO_SUBJECT_DELETE, "subject.delete", OWN, NO, NO, NO, NO)                                           \
+    X(TR_DO_RECORD_LIST, "record.list", OWN, READ, NO, NO, NO)                                               \
+    X(TR_DO_RECORD_CREATE, "record.create", OWN, WRITE, NO, NO, NO)                                          \
+    X(TR_DO_RECORD_READ, "record.read", OWN, READ, NO, NO, NO)                                               \
+    X(TR_DO_RECORD_REPLACE, "record.replace", OWN, WRITE, NO, NO, NO)                                        \
+    X(TR_DO_RECORD_PATCH, "record.patch", OWN, WRITE, NO, NO, NO)                                            \
+    X(TR_DO_RECORD_DELETE, "record.delete", OWN, WRITE, NO, NO, NO)                                          \
+    X(TR_DO_RECORD_VERSIONS, "record.versions", OWN, READ, NO, NO, NO)                                       \
+    X(TR_DO_RECORD_LOOKUP, "record.lookup", FILTER, FILTER, FILTER, NO, NO)                                  \
+    X(TR_DO_RECORD_IMPORT, "record.import", NO, LINES, NO, NO, NO)                                           \
+    X(TR_DO_GRANT_LIST, "grant.list", OWN, GRANTEE, NO, NO, NO)                                              \
+    X(TR_DO_GRANT_CREATE, "grant.create", OWN, NO, NO, NO, NO)                                               \
+    X(TR_DO_GRANT_READ, "grant.read", OWN, GRANTEE, NO, NO, NO)                                              \
+    X(TR_DO_GRANT_WITHDRAW, "grant.withdraw", OWN, NO, NO, NO, NO)                                           \
+    X(TR_DO_ACCESS_LIST, "access.list", OWN, NO, NO, NO, NO)                                                 \
+    X(TR_DO_AUDIT_READ, "audit.read", NO, NO, NO, NO, YES)
+
+typedef enum tr_action {
+    TR_DO_NOTHING,
+#define TR_ACTION_ENUM(action, name, ...) action,
+    TR_ACTION_TABLE(TR_ACTION_ENUM)
+#undef TR_ACTION_ENUM
+        TR_ACTION_COUNT
+} tr_action;
+
+bool tr_policy_is_public(tr_action action);
+/* Default deny: NO for whatever is not in the table. */
+tr_rule tr_policy_rule(tr_action action, tr_role role);
+const char *tr_action_name(tr_action action);
+
+#endif

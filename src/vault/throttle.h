@@ -1,0 +1,16 @@
+/* Slows guessing down: failed sign-ins are counted for each pair of uid and address, known uids and unknown
+ * ones alike, and for each address alone (with 20 times the tries, for whoever tries many uids). In memory,
+ * of bounded size: the oldest entries make room.
+ */
+#ifndef TR_VAULT_THROTTLE_H
+#define TR_VAULT_THROTTLE_H
+
+#include "vault/vault.h"
+
+/* May this sign-in be tried now? TR_E_RATE, with *wait_s the seconds to wait. The try counts as failed until
+ * tr_throttle_success() takes it back, so that n tries at once are n tries. */
+tr_status tr_throttle_try(tr_vault *vault, const char *uid, const char *address, int64_t *wait_s,
+                          tr_error *err);
+void tr_throttle_success(tr_vault *vault, const char *uid, const char *address);
+
+#endif
