@@ -94,7 +94,7 @@ static void begin_entry(tr_call *call) {
 static tr_status authenticated(tr_call *call, tr_error *err) {
     bool again;
     begin_entry(call);
-    tr_status st = check(call, err);
+    tr_status st = call->unmatched ? call->unmatched : check(call, err);
     if (st == TR_OK) {
         st = perform(call, err);
     } else {
@@ -109,7 +109,7 @@ static tr_status authenticated(tr_call *call, tr_error *err) {
         tr_session_forget(call->vault, NULL, call->client);
     bool committed = call->ticket.persisted;
     if (st != TR_OK)
-        tr_problem(call, err);
+        tr_call_problem(call, err);
     /* A session that ended while the request ran has no next token. */
     if (committed || st != TR_E_TOKEN_INVALID)
         tr_give_token(call, committed);
@@ -132,24 +132,42 @@ static tr_status public(tr_call *call, tr_error *err) {
     return st == TR_OK ? call->route->handler(call, err) : st;
 }
 
+/* What no route takes. With credentials it uses up its token like any other request: a client need not tell
+ * its own mistakes from the vault's to know which token is next. */
+static tr_status unmatched(tr_call *call, tr_status status, tr_error *err) {
+    static const tr_route none = {.action = TR_DO_NOTHING, .path = "", .method = ""};
+    tr_error why = *err, ignored = {0};
+    call->route = &none;
+    tr_status st = tr_take_token(call, &ignored);
+    if (st == TR_OK) {
+        call->unmatched = status;
+        *err = why;
+        st = authenticated(call, err);
+    } else {
+        st = st == TR_E_NO_TOKEN ? status : st;
+        *err = st == status ? why : ignored;
+        tr_call_problem(call, err);
+    }
+    if (st == TR_E_METHOD)
+        tr_allow_header(call->request->path, call->response);
+    return st;
+}
+
 static tr_status serve(tr_call *call, tr_error *err) {
     tr_status st = tr_match_route(call, err);
-    if (st == TR_E_METHOD) {
-        if (is_options(call->request)) {
-            tr_allow_header(call->request->path, call->response);
-            call->response->status = 204;
-            return TR_OK;
-        }
-        tr_problem(call, err);
+    if (st == TR_E_METHOD && is_options(call->request)) {
         tr_allow_header(call->request->path, call->response);
-        return st;
+        call->response->status = 204;
+        return TR_OK;
     }
-    if (st == TR_OK && tr_policy_is_public(call->route->action))
+    if (st != TR_OK)
+        return unmatched(call, st, err);
+    if (tr_policy_is_public(call->route->action))
         st = public(call, err);
-    else if (st == TR_OK && (st = tr_take_token(call, err)) == TR_OK)
+    else if ((st = tr_take_token(call, err)) == TR_OK)
         return authenticated(call, err);
     if (st != TR_OK)
-        tr_problem(call, err);
+        tr_call_problem(call, err);
     return st;
 }
 
@@ -182,7 +200,7 @@ void tr_api_handle(void *context, tr_request *request, tr_response *response) {
     serve(call, &err);
     if (response->body.failed) {
         tr_fail(&err, TR_E_NOMEM, NULL, "out of memory");
-        tr_problem(call, &err);
+        tr_call_problem(call, &err);
     }
     note(call, start_us, &err);
     tr_call_free(call);

@@ -25,7 +25,6 @@ typedef struct tr_call tr_call;
 typedef tr_status (*tr_handler_fn)(tr_call *call, tr_error *err);
 
 enum tr_route_flags {
-    TR_ROUTE_LEGACY = 1,   /* failures as {"success":false,"errors":[...]} */
     TR_ROUTE_LIST = 2,     /* takes limit and after */
     TR_ROUTE_IF_MATCH = 4, /* takes If-Match */
     TR_ROUTE_STREAM = 8,   /* reads its body itself */
@@ -70,6 +69,7 @@ struct tr_call {
     tr_response *response;
     const tr_route *route;
     bool head;
+    tr_status unmatched; /* why no route takes it, or TR_OK */
 
     /* the path's and the query's parameters, decoded */
     char params[TR_PARAMS_MAX][TR_PARAM_TEXT];
@@ -186,7 +186,7 @@ bool tr_keeps_outcome(const tr_call *call);                                     
 tr_status tr_replay(tr_call *call, tr_error *err);                  /* outcome.c */
 tr_status tr_keep_outcome(tr_call *call, tr_db *tx, tr_error *err); /* outcome.c */
 tr_status tr_seal_outcome(tr_call *call, tr_error *err);            /* outcome.c */
-void tr_problem(tr_call *call, const tr_error *err);                /* problem.c */
+void tr_call_problem(tr_call *call, const tr_error *err);                /* problem.c */
 int tr_problem_status(tr_status status);                            /* problem.c */
 const char *tr_problem_title(tr_status status);                     /* problem.c */
 

@@ -26,8 +26,8 @@ struct tr_request {
     /* The value of a header (name without regard to case), or NULL. A header sent twice: *twice is set (twice may be
      * NULL) and the first value is returned. */
     const char *(*header)(const tr_request *request, const char *name, bool *twice);
-    /* Read up to n bytes of the body: > 0 bytes read, 0 at the end, -1 when the peer is gone, too slow, or its chunked
-     * coding is broken. Blocks at most request_timeout_ms in all. */
+    /* Read up to n bytes of the body: > 0 bytes read, 0 at the end, -1 when the peer is gone or too slow, -2 when its
+     * chunked coding is broken. Waits at most request_timeout_ms in all. */
     long (*read)(tr_request *request, void *buf, size_t n);
     /* For a streamed body, when a part of it was worked off: the time for the rest begins anew. May be NULL. */
     void (*more_time)(tr_request *request);

@@ -82,7 +82,7 @@ void tr_api_handle_metrics(void *context, tr_request *request, tr_response *resp
     if (st == TR_E_NOT_FOUND)
         tr_fail(&err, st, NULL, "here are /metrics, /healthz and /readyz");
     if (st != TR_OK)
-        tr_problem(&call, &err);
+        tr_call_problem(&call, &err);
     if (st == TR_E_METHOD)
         tr_response_header(response, "Allow", "GET, HEAD");
 }

@@ -89,9 +89,9 @@ static void write_legacy(const char *detail, tr_buf *out) {
     tr_jw_close(out, '}');
 }
 
-void tr_problem(tr_call *call, const tr_error *err) {
+void tr_call_problem(tr_call *call, const tr_error *err) {
     tr_response *response = call->response;
-    bool legacy = call->route && (call->route->flags & TR_ROUTE_LEGACY);
+    bool legacy = strncmp(call->request->path, "/auth/", 6) == 0;
     int status = tr_problem_status(err->status);
     /* What the vault's own troubles say is for its log: a file's name helps no client. */
     const char *detail = status >= 500 || !err->what[0] ? tr_problem_title(err->status) : err->what;

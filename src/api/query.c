@@ -47,6 +47,12 @@ static bool among(const char *names, const char *name) {
     return false;
 }
 
+/* A name that an error may repeat: it looks like a parameter's, not like a value. */
+static bool plain_name(const char *name) {
+    return strlen(name) <= 40 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") == strlen(name);
+}
+
 static tr_status take(tr_call *call, const char *text, size_t len, tr_error *err) {
     char name[TR_PARAM_TEXT];
     const char *equals = memchr(text, '=', len);
@@ -58,8 +64,8 @@ static tr_status take(tr_call *call, const char *text, size_t len, tr_error *err
     bool known = among(call->route->query, name) ||
                  ((call->route->flags & TR_ROUTE_LIST) && among("limit,after", name));
     if (!known || strlen(name) >= sizeof call->query[0].name)
-        return tr_fail(err, TR_E_BAD_REQUEST, "query",
-                       "there is a query parameter that this resource does not take");
+        return tr_fail(err, TR_E_BAD_REQUEST, plain_name(name) ? name : "query",
+                       "is no query parameter of this resource");
     if (tr_call_query(call, name))
         return tr_fail(err, TR_E_BAD_REQUEST, name, "is given twice");
     if (call->query_count == TR_QUERY_MAX ||

@@ -2,15 +2,14 @@
  */
 #include "api/resources.h"
 
-#define L   TR_ROUTE_LIST
-#define M   TR_ROUTE_IF_MATCH
-#define I   TR_ROUTE_INITIAL
-#define OLD (TR_ROUTE_LEGACY | TR_ROUTE_INITIAL)
+#define L TR_ROUTE_LIST
+#define M TR_ROUTE_IF_MATCH
+#define I TR_ROUTE_INITIAL
 
 const tr_route tr_routes[] = {
-    {"POST", "/auth/sign_in", TR_DO_AUTH_SIGN_IN, TR_BODY_JSON, OLD | TR_ROUTE_FORM, NULL, tr_sign_in},
-    {"GET", "/auth/validate_token", TR_DO_AUTH_VALIDATE, TR_BODY_NONE, OLD, NULL, tr_validate},
-    {"DELETE", "/auth/sign_out", TR_DO_AUTH_SIGN_OUT, TR_BODY_NONE, OLD, NULL, tr_sign_out},
+    {"POST", "/auth/sign_in", TR_DO_AUTH_SIGN_IN, TR_BODY_JSON, I | TR_ROUTE_FORM, NULL, tr_sign_in},
+    {"GET", "/auth/validate_token", TR_DO_AUTH_VALIDATE, TR_BODY_NONE, I, NULL, tr_validate},
+    {"DELETE", "/auth/sign_out", TR_DO_AUTH_SIGN_OUT, TR_BODY_NONE, I, NULL, tr_sign_out},
     {"POST", "/v1/auth/sign_in", TR_DO_AUTH_SIGN_IN, TR_BODY_JSON, I | TR_ROUTE_FORM, NULL, tr_sign_in},
     {"GET", "/v1/auth/validate_token", TR_DO_AUTH_VALIDATE, TR_BODY_NONE, I, NULL, tr_validate},
     {"DELETE", "/v1/auth/sign_out", TR_DO_AUTH_SIGN_OUT, TR_BODY_NONE, I, NULL, tr_sign_out},

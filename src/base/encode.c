@@ -84,8 +84,11 @@ void tr_base64_append(tr_buf *out, const void *bytes, size_t n) {
 }
 
 bool tr_base64_decode_any(const char *text, size_t len, tr_buf *out) {
+    const size_t whole = len;
     for (int i = 0; i < 2 && len > 0 && text[len - 1] == '='; i++)
         len--;
+    if (len != whole && whole % 4 != 0)
+        return false;
     size_t n = len / 4 * 3 + 3;
     char *room = tr_buf_reserve(out, n);
     bool good = room && decode(text, len, CHARS_URL | CHARS_STD, (uint8_t *)room, &n);

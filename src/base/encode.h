@@ -15,7 +15,7 @@ void tr_base64url_encode(const void *bytes, size_t n, char *out);
 /* Decode strictly (no padding, no white space, unused bits zero). *n is the room in `out` and becomes the
  * length. */
 bool tr_base64url_decode(const char *text, size_t len, void *out, size_t *n);
-/* Standard base64 with padding, appended to `out`; decode accepts either alphabet, padding optional. */
+/* Standard base64 with padding, appended to `out`; decode accepts either alphabet, padding whole or none. */
 void tr_base64_append(tr_buf *out, const void *bytes, size_t n);
 bool tr_base64_decode_any(const char *text, size_t len, tr_buf *out);
 /* 2n lower-case characters and NUL. */

@@ -246,7 +246,7 @@ static tr_status merge(cJSON **target, const cJSON *patch, int depth, tr_error *
         *target = copy;
         return TR_OK;
     }
-    if (!cJSON_IsObject(*target)) {
+    if (!*target || !cJSON_IsObject(*target)) {
         cJSON *empty = cJSON_CreateObject();
         if (!empty)
             return no_memory(err);

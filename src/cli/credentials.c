@@ -143,6 +143,10 @@ tr_status tr_credentials_settle(tr_credentials *c, tr_error *err) {
         cJSON_Delete(item);
         return TR_OK;
     }
+    /* What POST /v1/principals answered says so too; it is true no longer. */
+    cJSON *initial = cJSON_GetObjectItemCaseSensitive(c->entry, "password_initial");
+    if (initial)
+        (void)cJSON_ReplaceItemInObjectCaseSensitive(c->entry, "password_initial", cJSON_CreateFalse());
     tr_status st = put(c, "password", item->valuestring, err);
     if (st == TR_OK)
         st = save(c, err);

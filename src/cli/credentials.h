@@ -1,5 +1,6 @@
 /* A credentials file: the JSON that `tresor init` prints ({"operator":{"uid","password"},...}), or one object
- * with "uid" and "password" (what POST /v1/principals answers). Other members stay as they are.
+ * with "uid" and "password" (what POST /v1/principals answers). Other members stay as they are, but for
+ * "password_initial", which becomes false.
  *
  * A new password is written beside the old one ("new_password") before the server is asked to take it, and
  * takes its place after: whatever breaks in between, one of the two in the file is the valid one.

@@ -52,17 +52,14 @@ static tr_status keep(void *context, const tr_client_response *response, const c
     return tr_buf_ok(text, err);
 }
 
-static tr_status ask(const struct arguments *a, const tr_config *config, tr_buf *text, long *status,
-                     tr_error *err) {
+static tr_status ask(const struct arguments *a, const tr_config *config, long seconds, tr_buf *text,
+                     long *status, tr_error *err) {
     char url[256], room[PATH_MAX];
-    long seconds = 5;
     bool sent;
     tr_client *client = NULL;
     tr_client_response response = {0};
     tr_client_options options = {.url = a->url ? a->url : url};
     tr_status st = TR_OK;
-    if (a->timeout)
-        TR_TRY(tr_option_number("--timeout", a->timeout, 1, 3600, &seconds, err));
     if (!a->url)
         TR_TRY(own_url(config, url, sizeof url, err));
     if (a->ca)
@@ -97,17 +94,23 @@ static int run(int argc, char **argv) {
     tr_config config;
     tr_buf text = TR_BUF_INIT;
     tr_error err = {0};
-    long status = 0;
+    long status = 0, seconds = 5;
     tr_status st = tr_options_read(argc, argv, &line, &config, &err);
+    if (st == TR_OK && a.timeout)
+        st = tr_option_number("--timeout", a.timeout, 1, 3600, &seconds, &err);
+    if (st != TR_OK)
+        return tr_cli_report(&err);
+    st = ask(&a, &config, seconds, &text, &status, &err);
+    tr_buf_putc(&text, '\n');
     if (st == TR_OK)
-        st = ask(&a, &config, &text, &status, &err);
-    if (st == TR_OK) {
-        tr_buf_putc(&text, '\n');
         st = tr_buf_ok(&text, &err);
-    }
-    tr_exit code = st == TR_OK ? tr_cli_print(text.data, text.len) : tr_cli_report(&err);
+    if (st == TR_OK)
+        st = tr_cli_write(text.data, text.len, &err);
     tr_buf_clear(&text);
-    return code == TR_EXIT_OK && status != 200 ? TR_EXIT_FAILURE : code;
+    if (st != TR_OK)
+        (void)tr_cli_report(&err);
+    return st == TR_OK && status == 200 ? TR_EXIT_OK
+                                        : TR_EXIT_FAILURE; /* whatever it is, it is not healthy */
 }
 
 const tr_cli_command tr_cli_health = {

@@ -109,6 +109,27 @@ typedef struct service {
     sweeper sweeper;
 } service;
 
+/* The api layer does not know the http layer, whose counters belong to /metrics too. */
+static void handle_metrics(void *context, tr_request *request, tr_response *response) {
+    const service *s = context;
+    tr_http_stats stats = {0};
+    tr_api_handle_metrics(s->api, request, response);
+    if (response->status != 200 || strcmp(request->path, "/metrics") != 0)
+        return;
+    tr_http_get_stats(s->server, &stats);
+    tr_buf_printf(&response->body,
+                  "# HELP tresor_http_connections_total Connections taken.\n"
+                  "# TYPE tresor_http_connections_total counter\n"
+                  "tresor_http_connections_total %llu\n"
+                  "# HELP tresor_http_requests_total Requests taken, those that are no HTTP included.\n"
+                  "# TYPE tresor_http_requests_total counter\n"
+                  "tresor_http_requests_total %llu\n"
+                  "# HELP tresor_http_active_requests Requests that are running.\n"
+                  "# TYPE tresor_http_active_requests gauge\n"
+                  "tresor_http_active_requests %d\n",
+                  (unsigned long long)stats.connections, (unsigned long long)stats.requests, stats.active);
+}
+
 static tr_status open_vault(service *s, tr_error *err) {
     tr_secret passphrase = TR_SECRET_INIT;
     tr_status st = tr_cli_vault_passphrase(s->config, &passphrase, err);
@@ -157,7 +178,8 @@ static tr_status start_listeners(service *s, tr_error *err) {
     options.listen = config->metrics_listen;
     options.tls = false;
     options.threads = METRICS_THREADS;
-    options.handler = tr_api_handle_metrics;
+    options.handler = handle_metrics;
+    options.context = s;
     return listen_on(&options, "metrics", &s->metrics, err);
 }
 
@@ -218,10 +240,10 @@ static void drain(const service *s, const sigset_t *set) {
 /* ---- all ---- */
 
 static void stop(service *s) {
+    if (s->metrics) /* asks the other one for its counters */
+        tr_http_stop(s->metrics);
     if (s->server)
         tr_http_stop(s->server);
-    if (s->metrics)
-        tr_http_stop(s->metrics);
     sweeper_stop(&s->sweeper);
     if (s->api)
         tr_api_free(s->api);

@@ -121,24 +121,32 @@ static bool decode_part(const char *text, size_t len, uint8_t *out, size_t least
     return tr_base64url_decode(text, len, out, n) && *n >= least;
 }
 
+/* Step over `prefix` and a number of one or two digits. */
+static bool read_number(const char **at, const char *prefix, unsigned *value) {
+    const size_t n = strlen(prefix);
+    if (strncmp(*at, prefix, n) != 0)
+        return false;
+    *at += n;
+    const size_t digits = strspn(*at, "0123456789");
+    if (digits == 0 || digits > 2 || (digits == 2 && **at == '0'))
+        return false;
+    for (*value = 0; **at >= '0' && **at <= '9'; (*at)++)
+        *value = *value * 10 + (unsigned)(**at - '0');
+    return true;
+}
+
 static bool parse_stored(const char *text, stored_hash *stored) {
-    char again[48];
-    int used = 0;
     size_t hash_len = sizeof stored->hash;
     stored->salt_len = sizeof stored->salt;
-    if (sscanf(text, "$scrypt$ln=%2u,r=%2u,p=%2u$%n", &stored->ln, &stored->r, &stored->p, &used) != 3 ||
-        used == 0)
-        return false;
-    /* sscanf takes signs, spaces and leading zeros; writing the numbers again shows them. */
-    int n = snprintf(again, sizeof again, "$scrypt$ln=%u,r=%u,p=%u$", stored->ln, stored->r, stored->p);
-    if (n != used || memcmp(text, again, (size_t)n) != 0)
+    if (!read_number(&text, "$scrypt$ln=", &stored->ln) || !read_number(&text, ",r=", &stored->r) ||
+        !read_number(&text, ",p=", &stored->p) || *text++ != '$')
         return false;
     if (stored->ln < 1 || stored->ln > STORED_LN_MAX || stored->r < 1 || stored->r > STORED_R_MAX ||
         stored->p < 1 || stored->p > STORED_P_MAX ||
         128 * (UINT64_C(1) << stored->ln) * stored->r > STORED_MEMORY_MAX)
         return false;
-    const char *salt = text + used, *end = strchr(salt, '$');
-    return end && decode_part(salt, (size_t)(end - salt), stored->salt, 8, &stored->salt_len) &&
+    const char *end = strchr(text, '$');
+    return end && decode_part(text, (size_t)(end - text), stored->salt, 8, &stored->salt_len) &&
            decode_part(end + 1, strlen(end + 1), stored->hash, HASH_LEN, &hash_len);
 }
 

@@ -145,7 +145,7 @@ int tr_on_error(struct mg_connection *conn, int status, const char *message) {
         refuse(&x, TR_E_HEADERS, "the request line and the header fields are too large");
     else if (!parsed && tr_civet_stopping(conn))
         refuse(&x, TR_E_DRAINING, "no new requests are taken");
-    else if (!parsed && tr_civet_age_ms(conn) >= x.server->request_timeout_ms)
+    else if (!parsed && tr_civet_age_ms(conn) >= x.server->head_timeout_ms)
         refuse(&x, TR_E_TIMEOUT, "the header fields did not arrive in time");
     else if (status == 400 && tr_head_unknown_method(conn)) {
         /* The API says which methods a path has. Neither header fields nor a body are looked at. */

@@ -171,7 +171,8 @@ bool tr_head_unknown_method(const struct mg_connection *conn) {
         return false;
     tr_civet_head(conn, &start, &end);
     const char *version = info->http_version;
-    if (version < start + strlen("HTTP/") || memcmp(version - strlen("HTTP/"), "HTTP/", strlen("HTTP/")) != 0)
+    if (version < start + strlen("HTTP/") || version + 3 > end ||
+        memcmp(version - strlen("HTTP/"), "HTTP/", strlen("HTTP/")) != 0)
         return false;
     return is_token(info->request_method) && strlen(info->request_method) <= METHOD_MAX &&
            info->request_uri[0] == '/' && (strcmp(version, "1.1") == 0 || strcmp(version, "1.0") == 0);

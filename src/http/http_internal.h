@@ -11,6 +11,7 @@
 
 #define TR_BUFFER_BYTES   32768 /* of a connection: the head, then the window on the body */
 #define TR_HEAD_MAX_BYTES 24576
+#define TR_HEAD_MAX_MS    10000
 #define TR_DRAIN_MAX      ((size_t)64 * 1024)
 
 typedef struct tr_tls tr_tls;
@@ -21,6 +22,7 @@ struct tr_http_server {
     tr_handler handler;
     void *context;
     int64_t request_timeout_ms, idle_timeout_ms;
+    int64_t head_timeout_ms; /* a handshake, and a head, have no more than this of the request's time */
     int port;
     int drain_event; /* eventfd: idle connections end */
     int abort_event; /* eventfd: all connections end */

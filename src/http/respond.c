@@ -136,6 +136,7 @@ void tr_respond(tr_exchange *x, tr_response *response) {
         tr_problem(response, &x->request.id, TR_E_NOMEM, "there was no memory for the answer");
     else if (response->status < 200 || response->status > 599)
         tr_problem(response, &x->request.id, TR_E_INTERNAL, "the request was not answered");
+    count(x->server, response->status); /* before anyone can have seen the answer */
     if (response->close)
         x->keep = false;
     bool no_content = response->status == 204 || response->status == 304;
@@ -157,7 +158,6 @@ void tr_respond(tr_exchange *x, tr_response *response) {
     x->sent = !s.failed;
     if (s.failed)
         x->keep = false;
-    count(x->server, response->status);
 }
 
 static const struct {

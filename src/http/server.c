@@ -36,6 +36,14 @@ static int on_tls_context(void **context, void *user_data) {
     return 1;
 }
 
+/* The addresses are bound, the threads not yet started. */
+static void on_bound(const struct mg_context *ctx) {
+    struct mg_server_port port;
+    tr_http_server *server = mg_get_user_data(ctx);
+    if (mg_get_server_ports(ctx, 1, &port) == 1)
+        server->port = port.port;
+}
+
 /* ---- starting ---- */
 
 static bool is_loopback(const char *host, size_t n) {
@@ -95,7 +103,7 @@ static tr_status start_civet(tr_http_server *server, const tr_http_options *opti
         return st;
     (void)snprintf(threads, sizeof threads, "%d", options->threads);
     (void)snprintf(queue, sizeof queue, "%d", queued);
-    (void)snprintf(timeout, sizeof timeout, "%lld", (long long)options->request_timeout_ms);
+    (void)snprintf(timeout, sizeof timeout, "%lld", (long long)server->head_timeout_ms);
     (void)snprintf(buffer, sizeof buffer, "%d", TR_BUFFER_BYTES);
     /* The wait between requests is ours (connection.c): for CivetWeb each request has begun. */
     const char *const settings[] = {"listening_ports",
@@ -126,6 +134,7 @@ static tr_status start_civet(tr_http_server *server, const tr_http_options *opti
                                      .init_connection = tr_on_open,
                                      .connection_close = tr_on_close,
                                      .log_message = on_log,
+                                     .init_context = on_bound,
                                      .exit_context = tr_civet_close_queue,
                                      .external_ssl_ctx = options->tls ? on_tls_context : NULL};
     struct mg_init_data init = {.callbacks = &callbacks, .user_data = server, .configuration_options = copy};
@@ -139,10 +148,8 @@ static tr_status start_civet(tr_http_server *server, const tr_http_options *opti
     if (!server->civet)
         return tr_fail(err, TR_E_CONFIG, "listen", "%s",
                        server->start_fault[0] ? server->start_fault : fault);
-    struct mg_server_port port;
-    if (mg_get_server_ports(server->civet, 1, &port) != 1)
-        return tr_fail(err, TR_E_INTERNAL, NULL, "CivetWeb names no port");
-    server->port = port.port;
+    if (server->start_fault[0]) /* it serves, but with fewer threads than asked for */
+        tr_log(TR_LOG_WARN, "http_start", TR_F_TEXT("detail", server->start_fault));
     return TR_OK;
 }
 
@@ -169,6 +176,8 @@ tr_status tr_http_start(const tr_http_options *options, tr_http_server **out, tr
     server->handler = options->handler;
     server->context = options->context;
     server->request_timeout_ms = options->request_timeout_ms;
+    server->head_timeout_ms =
+        options->request_timeout_ms < TR_HEAD_MAX_MS ? options->request_timeout_ms : TR_HEAD_MAX_MS;
     server->idle_timeout_ms = options->idle_timeout_ms;
     TR_TRY(init_events(server, err));
     if (options->tls)

@@ -154,14 +154,17 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
 }
 
 static tr_status make_context(tr_tls *tls, tr_error *err) {
-    char groups[] = "X25519:P-256:P-384";
+    /* The hybrid with ML-KEM where OpenSSL has it (3.5): what is recorded today must stay secret for long. */
+    char hybrid[] = "X25519MLKEM768:X25519:P-256:P-384", classic[] = "X25519:P-256:P-384";
     SSL_CTX *c = tls->context = SSL_CTX_new(TLS_server_method());
     if (!c)
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     if (SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 ||
-        SSL_CTX_set_cipher_list(c, SUITES_1_2) != 1 || SSL_CTX_set1_groups_list(c, groups) != 1 ||
+        SSL_CTX_set_cipher_list(c, SUITES_1_2) != 1 ||
+        (SSL_CTX_set1_groups_list(c, hybrid) != 1 && SSL_CTX_set1_groups_list(c, classic) != 1) ||
         SSL_CTX_set_num_tickets(c, 0) != 1)
         return tr_fail(err, TR_E_INTERNAL, NULL, "OpenSSL does not know the suites asked for");
+    ERR_clear_error();
     (void)SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_PRIORITIZE_CHACHA);
     (void)SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);

@@ -7,7 +7,8 @@
 /* ---- helpers ---- */
 
 /* Evaluate without putting a failure into words. */
-static tr_js_outcome try_quietly(tr_js_run *run, const tr_js_node *node, const cJSON *instance, tr_js_seen *seen) {
+static tr_js_outcome try_quietly(tr_js_run *run, const tr_js_node *node, const cJSON *instance,
+                                 tr_js_seen *seen) {
     run->quiet++;
     tr_js_outcome outcome = tr_js_evaluate(run, node, instance, seen);
     run->quiet--;
@@ -15,7 +16,8 @@ static tr_js_outcome try_quietly(tr_js_run *run, const tr_js_node *node, const c
 }
 
 /* Evaluate a branch: what it has evaluated counts only if it passes. */
-static tr_js_outcome try_branch(tr_js_run *run, const tr_js_node *node, const cJSON *instance, tr_js_seen *seen) {
+static tr_js_outcome try_branch(tr_js_run *run, const tr_js_node *node, const cJSON *instance,
+                                tr_js_seen *seen) {
     tr_js_seen own;
     if (!seen)
         return try_quietly(run, node, instance, NULL);
@@ -63,7 +65,8 @@ tr_js_node *tr_js_member_node(const tr_js_members *members, const char *name) {
 static const tr_js_node *dynamic_target(tr_js_run *run, const tr_js_check *check) {
     const tr_js_node *target = check->of.reference.node;
     for (const tr_js_scope *scope = run->scope; scope; scope = scope->outer) {
-        const tr_js_node *found = tr_js_find_dynamic(run->schema, check->of.reference.dynamic, scope->resource);
+        const tr_js_node *found =
+            tr_js_find_dynamic(run->schema, check->of.reference.dynamic, scope->resource);
         if (!tr_js_spend(run, 1))
             return NULL;
         if (found)
@@ -72,7 +75,8 @@ static const tr_js_node *dynamic_target(tr_js_run *run, const tr_js_check *check
     return target;
 }
 
-tr_js_outcome tr_js_check_ref(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_ref(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                              tr_js_seen *seen) {
     const tr_js_node *target = check->of.reference.node;
     if (check->of.reference.dynamic)
         target = dynamic_target(run, check);
@@ -81,16 +85,19 @@ tr_js_outcome tr_js_check_ref(tr_js_run *run, const tr_js_check *check, const cJ
 
 /* ---- in place ---- */
 
-tr_js_outcome tr_js_check_all(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_all(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                              tr_js_seen *seen) {
     tr_js_outcome outcome = TR_JS_PASS;
     for (size_t i = 0; outcome == TR_JS_PASS && i < check->of.list.count; i++)
         outcome = tr_js_evaluate(run, check->of.list.nodes[i], instance, seen);
     return outcome;
 }
 
-tr_js_outcome tr_js_check_any(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_any(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                              tr_js_seen *seen) {
     bool passed = false;
-    /* Each branch that passes adds to what is evaluated, so the first does not suffice where that is asked for. */
+    /* Each branch that passes adds to what is evaluated, so the first does not suffice where that is asked
+     * for. */
     for (size_t i = 0; i < check->of.list.count && (!passed || seen); i++) {
         tr_js_outcome outcome = try_branch(run, check->of.list.nodes[i], instance, seen);
         if (outcome == TR_JS_STOP)
@@ -102,7 +109,8 @@ tr_js_outcome tr_js_check_any(tr_js_run *run, const tr_js_check *check, const cJ
     return tr_js_fail(run, "anyOf", "must match at least one of %zu schemas", check->of.list.count);
 }
 
-tr_js_outcome tr_js_check_one(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_one(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                              tr_js_seen *seen) {
     size_t passed = 0;
     for (size_t i = 0; i < check->of.list.count && passed < 2; i++) {
         tr_js_outcome outcome = try_branch(run, check->of.list.nodes[i], instance, seen);
@@ -112,11 +120,12 @@ tr_js_outcome tr_js_check_one(tr_js_run *run, const tr_js_check *check, const cJ
     }
     if (passed == 1)
         return TR_JS_PASS;
-    return tr_js_fail(run, "oneOf", "must match exactly one of %zu schemas, and matches %s", check->of.list.count,
-                      passed == 0 ? "none" : "more");
+    return tr_js_fail(run, "oneOf", "must match exactly one of %zu schemas, and matches %s",
+                      check->of.list.count, passed == 0 ? "none" : "more");
 }
 
-tr_js_outcome tr_js_check_not(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_not(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                              tr_js_seen *seen) {
     (void)seen;
     tr_js_outcome outcome = try_quietly(run, check->of.node, instance, NULL);
     if (outcome == TR_JS_PASS)
@@ -124,7 +133,8 @@ tr_js_outcome tr_js_check_not(tr_js_run *run, const tr_js_check *check, const cJ
     return outcome == TR_JS_FAIL ? TR_JS_PASS : outcome;
 }
 
-tr_js_outcome tr_js_check_if(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_if(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                             tr_js_seen *seen) {
     tr_js_outcome outcome = try_branch(run, check->of.condition.when, instance, seen);
     if (outcome == TR_JS_STOP)
         return outcome;
@@ -171,7 +181,8 @@ tr_js_outcome tr_js_check_property_names(tr_js_run *run, const tr_js_check *chec
     return TR_JS_PASS;
 }
 
-static tr_js_outcome check_patterned(tr_js_run *run, const tr_js_members *m, const cJSON *member, bool *matched) {
+static tr_js_outcome check_patterned(tr_js_run *run, const tr_js_members *m, const cJSON *member,
+                                     bool *matched) {
     for (size_t i = 0; i < m->patterned_count; i++) {
         tr_js_outcome outcome = tr_js_run_match(run, m->patterned[i].pattern, member->string);
         if (outcome == TR_JS_PASS) {
@@ -186,7 +197,8 @@ static tr_js_outcome check_patterned(tr_js_run *run, const tr_js_members *m, con
     return TR_JS_PASS;
 }
 
-tr_js_outcome tr_js_check_members(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_members(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                  tr_js_seen *seen) {
     const tr_js_members *m = &check->of.members;
     const cJSON *member;
     size_t i = 0;
@@ -215,7 +227,8 @@ tr_js_outcome tr_js_check_members(tr_js_run *run, const tr_js_check *check, cons
 
 /* ---- items ---- */
 
-tr_js_outcome tr_js_check_items(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_items(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                tr_js_seen *seen) {
     const tr_js_items *items = &check->of.items;
     const cJSON *item;
     size_t i = 0;
@@ -235,7 +248,8 @@ tr_js_outcome tr_js_check_items(tr_js_run *run, const tr_js_check *check, const 
     return TR_JS_PASS;
 }
 
-tr_js_outcome tr_js_check_contains(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_contains(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                   tr_js_seen *seen) {
     const int64_t min = check->of.contains.min, max = check->of.contains.max;
     const cJSON *item;
     int64_t matches = 0;

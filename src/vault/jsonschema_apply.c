@@ -22,13 +22,15 @@ static tr_status add_edge(tr_js_compiler *c, tr_js_node *node, tr_js_node *to) {
 }
 
 /* A subschema that applies to the same value. */
-static tr_status in_place(tr_js_compiler *c, tr_js_node *node, const cJSON *json, const char *keyword, tr_js_node **out) {
+static tr_status in_place(tr_js_compiler *c, tr_js_node *node, const cJSON *json, const char *keyword,
+                          tr_js_node **out) {
     tr_status st = direct(c, json, keyword, out);
     return st == TR_OK ? add_edge(c, node, *out) : st;
 }
 
 /* Compile each subschema of an array. */
-static tr_status list(tr_js_compiler *c, const cJSON *json, const char *keyword, tr_js_node ***nodes, size_t *count) {
+static tr_status list(tr_js_compiler *c, const cJSON *json, const char *keyword, tr_js_node ***nodes,
+                      size_t *count) {
     const cJSON *item;
     tr_status st = TR_OK;
     size_t i = 0;
@@ -100,7 +102,8 @@ tr_status tr_js_reference(tr_js_compiler *c, tr_js_node *node, const cJSON *cons
 
 /* ---- in place ---- */
 
-static tr_status combine(tr_js_compiler *c, tr_js_node *node, const cJSON *json, unsigned k, tr_js_check_fn *run) {
+static tr_status combine(tr_js_compiler *c, tr_js_node *node, const cJSON *json, unsigned k,
+                         tr_js_check_fn *run) {
     const char *keyword = tr_js_keyword_name(k);
     tr_js_check *check = tr_js_add_check(c, node, keyword, run);
     if (!check)
@@ -147,7 +150,8 @@ tr_status tr_js_if(tr_js_compiler *c, tr_js_node *node, const cJSON *const *foun
     return st;
 }
 
-static tr_status keep_dependency(tr_js_compiler *c, void *into, size_t i, const char *name, tr_js_node *node) {
+static tr_status keep_dependency(tr_js_compiler *c, void *into, size_t i, const char *name,
+                                 tr_js_node *node) {
     tr_js_dependency *items = into;
     items[i].node = node;
     items[i].name = tr_arena_copy(&c->schema->arena, name, strlen(name));
@@ -158,7 +162,8 @@ static int by_dependency(const void *a, const void *b) {
     return strcmp(((const tr_js_dependency *)a)->name, ((const tr_js_dependency *)b)->name);
 }
 
-tr_status tr_js_dependent_schemas(tr_js_compiler *c, tr_js_node *node, const cJSON *const *found, unsigned k) {
+tr_status tr_js_dependent_schemas(tr_js_compiler *c, tr_js_node *node, const cJSON *const *found,
+                                  unsigned k) {
     size_t count = (size_t)cJSON_GetArraySize(found[k]);
     tr_js_check *check = tr_js_add_check(c, node, "dependentSchemas", tr_js_check_dependent_schemas);
     tr_js_dependency *items = tr_arena_array(&c->schema->arena, count, sizeof *items);
@@ -203,7 +208,8 @@ static int by_property(const void *a, const void *b) {
 }
 
 tr_status tr_js_members_of(tr_js_compiler *c, tr_js_node *node, const cJSON *const *found, unsigned k) {
-    const cJSON *named = tr_js_found(found, "properties"), *patterned = tr_js_found(found, "patternProperties");
+    const cJSON *named = tr_js_found(found, "properties"),
+                *patterned = tr_js_found(found, "patternProperties");
     const cJSON *additional = tr_js_found(found, "additionalProperties");
     (void)k;
     if (node->members) /* the three are one check */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_SIZE 4096
+#define BLOCK_SIZE  4096
 #define FIRST_SLOTS 64
 
 struct tr_arena_block {

@@ -1,5 +1,5 @@
-/* Memory that is given back all at once, and a map from bytes to pointers in it. Shared by the jsonschema_*.c files and
- * the record types. */
+/* Memory that is given back all at once, and a map from bytes to pointers in it. Shared by the jsonschema_*.c
+ * files and the record types. */
 #ifndef TR_VAULT_JSONSCHEMA_ARENA_H
 #define TR_VAULT_JSONSCHEMA_ARENA_H
 

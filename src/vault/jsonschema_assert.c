@@ -1,4 +1,5 @@
-/* The checks that look at the value itself. Their words say what the schema wants, never what the value is. */
+/* The checks that look at the value itself. Their words say what the schema wants, never what the value is.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 
 #define BYTES_A_STEP 32 /* of text that is looked at once */
 
-static tr_js_outcome fail_limit(tr_js_run *run, const tr_js_check *check, const char *wanted, const char *unit) {
+static tr_js_outcome fail_limit(tr_js_run *run, const tr_js_check *check, const char *wanted,
+                                const char *unit) {
     return tr_js_fail(run, check->keyword, "must have %s %lld %s", wanted, (long long)check->of.limit, unit);
 }
 
@@ -34,7 +36,8 @@ static void name_types(unsigned types, char *out, size_t size) {
             n += (size_t)snprintf(out + n, size - n, "%s%s", n ? " or " : "", names[i]);
 }
 
-tr_js_outcome tr_js_check_type(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_type(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                               tr_js_seen *seen) {
     const unsigned types = check->of.types;
     char names[80];
     (void)seen;
@@ -50,7 +53,8 @@ static int by_text(const void *key, const void *row) {
     return strcmp(key, *(const char *const *)row);
 }
 
-tr_js_outcome tr_js_check_values(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_values(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                 tr_js_seen *seen) {
     const tr_js_values *values = &check->of.values;
     (void)seen;
     if (values->types & tr_js_type_of(instance)) {
@@ -72,10 +76,12 @@ tr_js_outcome tr_js_check_values(tr_js_run *run, const tr_js_check *check, const
 static tr_js_outcome fail_number(tr_js_run *run, const tr_js_check *check, const char *wanted) {
     char room[40];
     const char *text = tr_json_number_text(check->of.number, room, sizeof room);
-    return tr_js_fail(run, check->keyword, "must be %s %.60s%s", wanted, text, strlen(text) > 60 ? "..." : "");
+    return tr_js_fail(run, check->keyword, "must be %s %.60s%s", wanted, text,
+                      strlen(text) > 60 ? "..." : "");
 }
 
-tr_js_outcome tr_js_check_multiple(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_multiple(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                   tr_js_seen *seen) {
     bool yes = false;
     (void)seen;
     if (!cJSON_IsNumber(instance))
@@ -90,30 +96,34 @@ tr_js_outcome tr_js_check_multiple(tr_js_run *run, const tr_js_check *check, con
     return yes ? TR_JS_PASS : fail_number(run, check, "a multiple of");
 }
 
-static tr_js_outcome check_order(tr_js_run *run, const tr_js_check *check, const cJSON *instance, int least, int most,
-                                 const char *wanted) {
+static tr_js_outcome check_order(tr_js_run *run, const tr_js_check *check, const cJSON *instance, int least,
+                                 int most, const char *wanted) {
     if (!cJSON_IsNumber(instance))
         return TR_JS_PASS;
     int order = tr_json_number_compare(instance, check->of.number);
     return order >= least && order <= most ? TR_JS_PASS : fail_number(run, check, wanted);
 }
 
-tr_js_outcome tr_js_check_maximum(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_maximum(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                  tr_js_seen *seen) {
     (void)seen;
     return check_order(run, check, instance, -1, 0, "at most");
 }
 
-tr_js_outcome tr_js_check_minimum(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_minimum(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                  tr_js_seen *seen) {
     (void)seen;
     return check_order(run, check, instance, 0, 1, "at least");
 }
 
-tr_js_outcome tr_js_check_above(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_above(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                tr_js_seen *seen) {
     (void)seen;
     return check_order(run, check, instance, 1, 1, "greater than");
 }
 
-tr_js_outcome tr_js_check_below(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_below(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                tr_js_seen *seen) {
     (void)seen;
     return check_order(run, check, instance, -1, -1, "less than");
 }
@@ -127,7 +137,8 @@ static bool characters(tr_js_run *run, const cJSON *instance, int64_t *count) {
     return tr_js_spend(run, len / BYTES_A_STEP);
 }
 
-tr_js_outcome tr_js_check_max_length(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_max_length(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                     tr_js_seen *seen) {
     int64_t count;
     (void)seen;
     if (!cJSON_IsString(instance))
@@ -137,7 +148,8 @@ tr_js_outcome tr_js_check_max_length(tr_js_run *run, const tr_js_check *check, c
     return count <= check->of.limit ? TR_JS_PASS : fail_limit(run, check, "at most", "characters");
 }
 
-tr_js_outcome tr_js_check_min_length(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_min_length(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                     tr_js_seen *seen) {
     int64_t count;
     (void)seen;
     if (!cJSON_IsString(instance))
@@ -147,7 +159,8 @@ tr_js_outcome tr_js_check_min_length(tr_js_run *run, const tr_js_check *check, c
     return count >= check->of.limit ? TR_JS_PASS : fail_limit(run, check, "at least", "characters");
 }
 
-tr_js_outcome tr_js_check_pattern(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_pattern(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                  tr_js_seen *seen) {
     (void)seen;
     if (!cJSON_IsString(instance))
         return TR_JS_PASS;
@@ -171,7 +184,8 @@ static tr_js_outcome check_regex(tr_js_run *run, const char *text) {
     return st == TR_OK ? TR_JS_PASS : TR_JS_FAIL;
 }
 
-tr_js_outcome tr_js_check_format(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_format(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                 tr_js_seen *seen) {
     tr_js_outcome outcome = TR_JS_PASS;
     (void)seen;
     if (!cJSON_IsString(instance))
@@ -190,8 +204,8 @@ tr_js_outcome tr_js_check_format(tr_js_run *run, const tr_js_check *check, const
 
 /* ---- arrays and objects ---- */
 
-static tr_js_outcome check_children(tr_js_run *run, const tr_js_check *check, const cJSON *instance, bool at_most,
-                                    const char *unit) {
+static tr_js_outcome check_children(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                    bool at_most, const char *unit) {
     int64_t count = 0;
     for (const cJSON *child = instance->child; child; child = child->next)
         count++;
@@ -202,12 +216,14 @@ static tr_js_outcome check_children(tr_js_run *run, const tr_js_check *check, co
     return fail_limit(run, check, at_most ? "at most" : "at least", unit);
 }
 
-tr_js_outcome tr_js_check_max_items(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_max_items(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                    tr_js_seen *seen) {
     (void)seen;
     return cJSON_IsArray(instance) ? check_children(run, check, instance, true, "items") : TR_JS_PASS;
 }
 
-tr_js_outcome tr_js_check_min_items(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_min_items(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                    tr_js_seen *seen) {
     (void)seen;
     return cJSON_IsArray(instance) ? check_children(run, check, instance, false, "items") : TR_JS_PASS;
 }
@@ -259,7 +275,8 @@ static bool print_items(tr_js_run *run, const cJSON *instance, item_text *items)
     return true;
 }
 
-tr_js_outcome tr_js_check_unique(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_unique(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                 tr_js_seen *seen) {
     (void)seen;
     size_t count = 0;
     for (const cJSON *item = cJSON_IsArray(instance) ? instance->child : NULL; item; item = item->next)
@@ -288,7 +305,8 @@ bool tr_js_names_find(const tr_js_names *names, const char *name, size_t *at) {
     return row != NULL;
 }
 
-static tr_js_outcome require(tr_js_run *run, const char *keyword, const tr_js_names *names, const cJSON *instance) {
+static tr_js_outcome require(tr_js_run *run, const char *keyword, const tr_js_names *names,
+                             const cJSON *instance) {
     uint64_t few[4] = {0}, *there = few;
     const cJSON *member;
     size_t words = (names->count + 63) / 64, at;
@@ -307,14 +325,16 @@ static tr_js_outcome require(tr_js_run *run, const char *keyword, const tr_js_na
         if (there[i / 64] >> (i % 64) & 1)
             continue;
         bool is_long = strlen(names->names[i]) > 100;
-        outcome = tr_js_fail(run, keyword, "the member %s is missing", is_long ? "with a long name" : names->names[i]);
+        outcome = tr_js_fail(run, keyword, "the member %s is missing",
+                             is_long ? "with a long name" : names->names[i]);
     }
     if (there != few)
         free(there);
     return outcome;
 }
 
-tr_js_outcome tr_js_check_required(tr_js_run *run, const tr_js_check *check, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_check_required(tr_js_run *run, const tr_js_check *check, const cJSON *instance,
+                                   tr_js_seen *seen) {
     (void)seen;
     return cJSON_IsObject(instance) ? require(run, check->keyword, &check->of.names, instance) : TR_JS_PASS;
 }

@@ -81,8 +81,8 @@ static tr_status new_node(tr_js_compiler *c, const cJSON *json, const char *keyw
     if (!node->pointer || tr_map_put(&c->nodes, &node->json, sizeof(const cJSON *), node) < 0)
         return tr_js_no_memory(c->err);
     node->id = (uint32_t)schema->node_count++;
-    node->next = schema->nodes;
-    schema->nodes = node;
+    *c->nodes_end = node;
+    c->nodes_end = &node->next;
     *out = node;
     return TR_OK;
 }
@@ -100,8 +100,8 @@ static tr_status compile_object(tr_js_compiler *c, const cJSON *json, tr_js_node
     tr_js_resource *outer = c->resource;
     tr_status st = enter_id(c, json);
     node->resource = c->resource->id;
-    if (st == TR_OK && c->hook)
-        st = c->hook(c->hook_context, json, node->pointer, node, c->err);
+    if (st == TR_OK && c->hooks)
+        st = c->hooks->node(c->hooks->context, json, node, c->err);
     if (st == TR_OK)
         st = tr_js_compile_keywords(c, node, json);
     c->resource = outer;
@@ -140,7 +140,9 @@ static tr_status first_resource(tr_js_compiler *c, const cJSON *root) {
         return tr_js_no_memory(c->err);
     *resource = (tr_js_resource){DOCUMENT_URI, "", root, c->resource_count++};
     c->resource = resource;
-    return tr_map_put(&c->resources, DOCUMENT_URI, strlen(DOCUMENT_URI), resource) < 0 ? tr_js_no_memory(c->err) : TR_OK;
+    return tr_map_put(&c->resources, DOCUMENT_URI, strlen(DOCUMENT_URI), resource) < 0
+               ? tr_js_no_memory(c->err)
+               : TR_OK;
 }
 
 static int by_name_and_resource(const void *a, const void *b) {
@@ -153,7 +155,8 @@ tr_js_node *tr_js_find_dynamic(const tr_schema *schema, const char *name, uint32
     const tr_js_dynamic wanted = {.name = name, .resource = resource};
     const tr_js_dynamic *found = NULL;
     if (schema->dynamic_count > 0)
-        found = bsearch(&wanted, schema->dynamics, schema->dynamic_count, sizeof wanted, by_name_and_resource);
+        found =
+            bsearch(&wanted, schema->dynamics, schema->dynamic_count, sizeof wanted, by_name_and_resource);
     return found ? found->node : NULL;
 }
 
@@ -180,17 +183,20 @@ static tr_status compile_all(tr_js_compiler *c, const cJSON *root, const char *p
     TR_TRY(tr_buf_ok(&c->pointer, c->err));
     if (schema->dynamic_count > 0)
         qsort(schema->dynamics, schema->dynamic_count, sizeof *schema->dynamics, by_name_and_resource);
+    if (c->hooks)
+        st = c->hooks->finish(c->hooks->context, schema, c->err);
 out:
     return st;
 }
 
-tr_status tr_js_compile(const cJSON *root, const char *pointer, const tr_schema_options *options, tr_js_hook_fn *hook,
-                        void *hook_context, tr_schema **out, tr_error *err) {
-    tr_js_compiler c = {.options = *options, .hook = hook, .hook_context = hook_context, .err = err};
+tr_status tr_js_compile(const cJSON *root, const char *pointer, const tr_schema_options *options,
+                        const tr_js_hooks *hooks, tr_schema **out, tr_error *err) {
+    tr_js_compiler c = {.options = *options, .hooks = hooks, .err = err};
     c.pending_end = &c.pending;
     c.schema = calloc(1, sizeof *c.schema);
     if (!c.schema)
         return tr_js_no_memory(err);
+    c.nodes_end = &c.schema->nodes;
     tr_status st = compile_all(&c, root, pointer);
     forget_scratch(c.schema);
     tr_arena_clear(&c.scratch);
@@ -206,9 +212,9 @@ tr_status tr_js_compile(const cJSON *root, const char *pointer, const tr_schema_
     return TR_OK;
 }
 
-tr_status tr_schema_compile(const cJSON *root, const char *pointer, const tr_schema_options *options, tr_schema **out,
-                            tr_error *err) {
-    return tr_js_compile(root, pointer, options, NULL, NULL, out, err);
+tr_status tr_schema_compile(const cJSON *root, const char *pointer, const tr_schema_options *options,
+                            tr_schema **out, tr_error *err) {
+    return tr_js_compile(root, pointer, options, NULL, out, err);
 }
 
 void tr_schema_free(tr_schema *schema) {

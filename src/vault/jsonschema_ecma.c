@@ -1,16 +1,16 @@
 /* Regular expressions of ECMA-262 (Unicode mode), which JSON Schema asks for, in the syntax of PCRE2.
  *
- * Every atom is read and written anew, so that what PCRE2 alone knows (verbs, inline options, possessive quantifiers,
- * recursion, POSIX classes, \A, \Q, \K ...) is never taken, and what differs is put in other words:
- *   .        all but line feed, carriage return, U+2028, U+2029
- *   \s \S    ECMA's white space, Unicode included; \d \w \b stay ASCII, since PCRE2_UCP is not set
+ * Every atom is read and written anew, so that what PCRE2 alone knows (verbs, inline options, possessive
+ * quantifiers, recursion, POSIX classes, \A, \Q, \K ...) is never taken, and what differs is put in other
+ * words: .        all but line feed, carriage return, U+2028, U+2029 \s \S    ECMA's white space, Unicode
+ * included; \d \w \b stay ASCII, since PCRE2_UCP is not set
  *   [] [^]   nothing, anything
  *   \p{..}   long names of general categories, General_Category=, Script=, Script_Extensions=
  *   \u \x \c code points; \1 as \g{1}
- * `$` is the end of the text only, and a reference to a group that has not matched is empty, by options of PCRE2.
- * Beyond Unicode mode, for the sake of patterns in the wild: any ASCII punctuation may be escaped, and a "]" or "}", or a "{" that begins
- * no quantifier, stands for itself. Left over: PCRE2 keeps a group's text across the repetitions of a group around it, and its
- * lookbehinds must have a bounded length.
+ * `$` is the end of the text only, and a reference to a group that has not matched is empty, by options of
+ * PCRE2. Beyond Unicode mode, for the sake of patterns in the wild: any ASCII punctuation may be escaped, and
+ * a "]" or "}", or a "{" that begins no quantifier, stands for itself. Left over: PCRE2 keeps a group's text
+ * across the repetitions of a group around it, and its lookbehinds must have a bounded length.
  */
 #include <stdio.h>
 #include <string.h>
@@ -29,8 +29,8 @@ typedef struct translator {
     const char *p;
     tr_buf *out;
     const char *fault;
-    bool repeatable;                 /* may a quantifier follow? */
-    size_t open;                     /* groups */
+    bool repeatable;                  /* may a quantifier follow? */
+    size_t open;                      /* groups */
     bool lookaround[MAX_OPEN_GROUPS]; /* is the open group one? */
 } translator;
 
@@ -148,24 +148,65 @@ static bool read_escape(translator *t, uint32_t *cp) {
 
 /* ECMA-262's long names, and PCRE2's short ones. */
 static const char *const categories[][2] = {
-    {"Letter", "L"}, {"Cased_Letter", "L&"}, {"LC", "L&"}, {"Uppercase_Letter", "Lu"}, {"Lowercase_Letter", "Ll"},
-    {"Titlecase_Letter", "Lt"}, {"Modifier_Letter", "Lm"}, {"Other_Letter", "Lo"}, {"Mark", "M"},
-    {"Combining_Mark", "M"}, {"Nonspacing_Mark", "Mn"}, {"Spacing_Mark", "Mc"}, {"Enclosing_Mark", "Me"},
-    {"Number", "N"}, {"Decimal_Number", "Nd"}, {"digit", "Nd"}, {"Letter_Number", "Nl"}, {"Other_Number", "No"},
-    {"Punctuation", "P"}, {"punct", "P"}, {"Connector_Punctuation", "Pc"}, {"Dash_Punctuation", "Pd"},
-    {"Open_Punctuation", "Ps"}, {"Close_Punctuation", "Pe"}, {"Initial_Punctuation", "Pi"},
-    {"Final_Punctuation", "Pf"}, {"Other_Punctuation", "Po"}, {"Symbol", "S"}, {"Math_Symbol", "Sm"},
-    {"Currency_Symbol", "Sc"}, {"Modifier_Symbol", "Sk"}, {"Other_Symbol", "So"}, {"Separator", "Z"},
-    {"Space_Separator", "Zs"}, {"Line_Separator", "Zl"}, {"Paragraph_Separator", "Zp"}, {"Other", "C"},
-    {"Control", "Cc"}, {"cntrl", "Cc"}, {"Format", "Cf"}, {"Private_Use", "Co"}, {"Unassigned", "Cn"},
+    {"Letter", "L"},
+    {"Cased_Letter", "L&"},
+    {"LC", "L&"},
+    {"Uppercase_Letter", "Lu"},
+    {"Lowercase_Letter", "Ll"},
+    {"Titlecase_Letter", "Lt"},
+    {"Modifier_Letter", "Lm"},
+    {"Other_Letter", "Lo"},
+    {"Mark", "M"},
+    {"Combining_Mark", "M"},
+    {"Nonspacing_Mark", "Mn"},
+    {"Spacing_Mark", "Mc"},
+    {"Enclosing_Mark", "Me"},
+    {"Number", "N"},
+    {"Decimal_Number", "Nd"},
+    {"digit", "Nd"},
+    {"Letter_Number", "Nl"},
+    {"Other_Number", "No"},
+    {"Punctuation", "P"},
+    {"punct", "P"},
+    {"Connector_Punctuation", "Pc"},
+    {"Dash_Punctuation", "Pd"},
+    {"Open_Punctuation", "Ps"},
+    {"Close_Punctuation", "Pe"},
+    {"Initial_Punctuation", "Pi"},
+    {"Final_Punctuation", "Pf"},
+    {"Other_Punctuation", "Po"},
+    {"Symbol", "S"},
+    {"Math_Symbol", "Sm"},
+    {"Currency_Symbol", "Sc"},
+    {"Modifier_Symbol", "Sk"},
+    {"Other_Symbol", "So"},
+    {"Separator", "Z"},
+    {"Space_Separator", "Zs"},
+    {"Line_Separator", "Zl"},
+    {"Paragraph_Separator", "Zp"},
+    {"Other", "C"},
+    {"Control", "Cc"},
+    {"cntrl", "Cc"},
+    {"Format", "Cf"},
+    {"Private_Use", "Co"},
+    {"Unassigned", "Cn"},
 };
 
 static const char *const property_types[][2] = {
-    {"General_Category", ""}, {"gc", ""}, {"Script", "sc:"}, {"sc", "sc:"}, {"Script_Extensions", "scx:"}, {"scx", "scx:"},
+    {"General_Category", ""},      {"gc", ""},      {"Script", "sc:"}, {"sc", "sc:"},
+    {"Script_Extensions", "scx:"}, {"scx", "scx:"},
 };
 
 static bool same(const char *name, size_t len, const char *known) {
     return strlen(known) == len && memcmp(name, known, len) == 0;
+}
+
+/* PCRE2's name of a general category, or NULL. */
+static const char *category(const char *name, size_t len) {
+    for (size_t i = 0; i < sizeof categories / sizeof *categories; i++)
+        if (same(name, len, categories[i][0]) || same(name, len, categories[i][1]))
+            return categories[i][1];
+    return NULL;
 }
 
 static bool put_property(translator *t, bool negated) {
@@ -173,6 +214,7 @@ static bool put_property(translator *t, bool negated) {
         return fault(t, "\\p lacks {");
     const char *type = "", *name = t->p;
     size_t len = 0;
+    bool is_category = false;
     while (is_word(name[len]))
         len++;
     if (name[len] == '=') {
@@ -180,6 +222,7 @@ static bool put_property(translator *t, bool negated) {
         for (size_t i = 0; i < sizeof property_types / sizeof *property_types; i++)
             if (same(name, len, property_types[i][0]))
                 type = property_types[i][1];
+        is_category = type && !*type;
         name += len + 1;
         for (len = 0; is_word(name[len]);)
             len++;
@@ -192,15 +235,14 @@ static bool put_property(translator *t, bool negated) {
         len = 2;
         negated = !negated;
     }
+    const char *short_name = *type ? NULL : category(name, len);
+    if (is_category && !short_name)
+        return fault(t, "\\p{...} does not name a general category");
     tr_buf_printf(t->out, "\\%c{%s", negated ? 'P' : 'p', type);
-    for (size_t i = 0; !*type && i < sizeof categories / sizeof *categories; i++) {
-        if (same(name, len, categories[i][0])) {
-            name = categories[i][1];
-            len = strlen(name);
-            break;
-        }
-    }
-    tr_buf_append(t->out, name, len);
+    if (short_name)
+        tr_buf_puts(t->out, short_name);
+    else
+        tr_buf_append(t->out, name, len);
     tr_buf_putc(t->out, '}');
     return true;
 }

@@ -34,7 +34,8 @@ static bool is_date(const char *text, size_t len) {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     int century, year, month, day;
     if (len != 10 || text[4] != '-' || text[7] != '-' || !two_digits(text, 99, &century) ||
-        !two_digits(text + 2, 99, &year) || !two_digits(text + 5, 12, &month) || !two_digits(text + 8, 31, &day))
+        !two_digits(text + 2, 99, &year) || !two_digits(text + 5, 12, &month) ||
+        !two_digits(text + 8, 31, &day))
         return false;
     year += century * 100;
     bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -71,12 +72,14 @@ static bool is_time(const char *text, size_t len) {
 }
 
 static bool is_date_time(const char *text, size_t len) {
-    return len > 11 && (text[10] == 'T' || text[10] == 't') && is_date(text, 10) && is_time(text + 11, len - 11);
+    return len > 11 && (text[10] == 'T' || text[10] == 't') && is_date(text, 10) &&
+           is_time(text + 11, len - 11);
 }
 
 /* ---- RFC 3339 appendix A ---- */
 
-/* Numbers with units of `units` that follow one another there without a gap. Returns how many, and moves on. */
+/* Numbers with units of `units` that follow one another there without a gap. Returns how many, and moves on.
+ */
 static int duration_parts(const char **text, const char *units) {
     int count = 0;
     const char *expected = NULL;
@@ -196,7 +199,7 @@ static bool is_email(const char *text, size_t len) {
 /* ---- RFC 3986 ---- */
 
 #define UNRESERVED_MARKS "-._~"
-#define SUB_DELIMS "!$&'()*+,;="
+#define SUB_DELIMS       "!$&'()*+,;="
 
 /* All of the text are unreserved characters, sub-delims, percent-encoded bytes or of `more`. */
 static bool uri_characters(const char *text, size_t len, const char *more) {
@@ -205,7 +208,8 @@ static bool uri_characters(const char *text, size_t len, const char *more) {
             if (len - i < 3 || !is_hex(text[i + 1]) || !is_hex(text[i + 2]))
                 return false;
             i += 2;
-        } else if (!is_alnum(text[i]) && !one_of(text[i], UNRESERVED_MARKS SUB_DELIMS) && !one_of(text[i], more)) {
+        } else if (!is_alnum(text[i]) && !one_of(text[i], UNRESERVED_MARKS SUB_DELIMS) &&
+                   !one_of(text[i], more)) {
             return false;
         }
     }

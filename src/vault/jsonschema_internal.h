@@ -1,7 +1,9 @@
-/* A compiled JSON Schema from the inside: for the jsonschema_*.c files and for the record types, which walk it.
+/* A compiled JSON Schema from the inside: for the jsonschema_*.c files and for the record types, which walk
+ * it.
  *
- * A schema is a graph of nodes, one a subschema. A node holds its checks in the order in which they run: assertions first, then
- * what is applied in place ($ref, allOf, if ...), then what is applied to members and items, last the unevaluated ones.
+ * A schema is a graph of nodes, one a subschema. A node holds its checks in the order in which they run:
+ * assertions first, then what is applied in place ($ref, allOf, if ...), then what is applied to members and
+ * items, last the unevaluated ones.
  */
 #ifndef TR_VAULT_JSONSCHEMA_INTERNAL_H
 #define TR_VAULT_JSONSCHEMA_INTERNAL_H
@@ -13,13 +15,13 @@
 #include "vault/jsonschema.h"
 #include "vault/jsonschema_arena.h"
 
-#define TR_JS_MAX_NODES 10000
-#define TR_JS_MAX_PATTERN 1000            /* characters of a pattern */
+#define TR_JS_MAX_NODES         10000
+#define TR_JS_MAX_PATTERN       1000      /* characters of a pattern */
 #define TR_JS_MAX_PATTERN_BYTES (8 << 20) /* of all compiled patterns of a schema */
-#define TR_JS_MAX_NESTING 256             /* subschemas inside subschemas */
-#define TR_JS_MAX_IN_PLACE 128            /* subschemas that apply to one and the same value, one through the other */
-#define TR_JS_MAX_DEPTH 1024              /* nested evaluations */
-#define TR_JS_MAX_STEPS 5000000
+#define TR_JS_MAX_NESTING       256       /* subschemas inside subschemas */
+#define TR_JS_MAX_IN_PLACE      128 /* subschemas that apply to one and the same value, one through the other */
+#define TR_JS_MAX_DEPTH         1024 /* nested evaluations */
+#define TR_JS_MAX_STEPS         5000000
 
 typedef struct tr_js_node tr_js_node;
 typedef struct tr_js_check tr_js_check;
@@ -147,7 +149,7 @@ struct tr_js_node {
     tr_js_node *next;    /* in tr_schema.nodes */
     uint32_t id;         /* 0 to node_count - 1 */
     uint32_t resource;   /* the schema resource ($id) that it belongs to */
-    uint32_t mark;       /* for the owner of the schema: see tr_js_hook_fn */
+    uint32_t mark;       /* for the owner of the schema: see tr_js_hooks */
     int8_t fixed;        /* 0: the schema false, 1: true, -1: an object */
     bool unevaluated;    /* has unevaluatedItems or unevaluatedProperties */
     unsigned types;      /* of `type`; 0 when it has none */
@@ -175,7 +177,7 @@ typedef struct tr_js_dynamic { /* a $dynamicAnchor */
 struct tr_schema {
     tr_arena arena;
     tr_js_node *root;
-    tr_js_node *nodes;
+    tr_js_node *nodes; /* all, in the order in which they were met */
     size_t node_count;
     tr_js_dynamic *dynamics; /* sorted by name, then resource */
     size_t dynamic_count;
@@ -183,11 +185,17 @@ struct tr_schema {
     size_t pattern_bytes;
 };
 
-/* Called once a subschema that is an object, before its keywords; may set node->mark. */
-typedef tr_status tr_js_hook_fn(void *context, const cJSON *schema, const char *pointer, tr_js_node *node,
-                                tr_error *err);
-tr_status tr_js_compile(const cJSON *root, const char *pointer, const tr_schema_options *options, tr_js_hook_fn *hook,
-                        void *hook_context, tr_schema **out, tr_error *err);
+/* What the owner of a schema adds to its compilation. */
+typedef struct tr_js_hooks {
+    void *context;
+    /* Once a subschema that is an object, before its keywords; may set node->mark. */
+    tr_status (*node)(void *context, const cJSON *json, tr_js_node *node, tr_error *err);
+    /* Once, when all is linked; node->pointer is still there. */
+    tr_status (*finish)(void *context, tr_schema *schema, tr_error *err);
+} tr_js_hooks;
+
+tr_status tr_js_compile(const cJSON *root, const char *pointer, const tr_schema_options *options,
+                        const tr_js_hooks *hooks, tr_schema **out, tr_error *err);
 
 /* ---- compiling ---- */
 
@@ -216,10 +224,10 @@ typedef struct tr_js_anchor {
 typedef struct tr_js_compiler {
     tr_schema *schema;
     tr_schema_options options;
-    tr_js_hook_fn *hook;
-    void *hook_context;
+    const tr_js_hooks *hooks; /* or NULL */
     tr_error *err;
     tr_arena scratch;
+    tr_js_node **nodes_end;
     tr_map nodes;     /* by tr_js_node.json */
     tr_map resources; /* by uri */
     tr_map anchors;   /* by resource and name */
@@ -246,28 +254,32 @@ tr_status tr_js_compile_node(tr_js_compiler *c, const cJSON *json, const char *k
 /* Compile the keywords of an object. */
 tr_status tr_js_compile_keywords(tr_js_compiler *c, tr_js_node *node, const cJSON *json);
 /* The compilers of what is applied (jsonschema_apply.c); found[] is as tr_js_compile_keywords found it. */
-typedef tr_status tr_js_keyword_fn(tr_js_compiler *c, tr_js_node *node, const cJSON *const *found, unsigned keyword);
+typedef tr_status tr_js_keyword_fn(tr_js_compiler *c, tr_js_node *node, const cJSON *const *found,
+                                   unsigned keyword);
 tr_js_keyword_fn tr_js_defs, tr_js_reference, tr_js_all_of, tr_js_any_of, tr_js_one_of, tr_js_not, tr_js_if,
-    tr_js_dependent_schemas, tr_js_property_names, tr_js_members_of, tr_js_items_of, tr_js_contains_of, tr_js_content,
-    tr_js_unevaluated;
+    tr_js_dependent_schemas, tr_js_property_names, tr_js_members_of, tr_js_items_of, tr_js_contains_of,
+    tr_js_content, tr_js_unevaluated;
 const char *tr_js_keyword_name(unsigned keyword);
 const cJSON *tr_js_found(const cJSON *const *found, const char *name);
 tr_js_check *tr_js_add_check(tr_js_compiler *c, tr_js_node *node, const char *keyword, tr_js_check_fn *run);
 /* A list of different strings, sorted. `token` names the place for errors. */
 tr_status tr_js_read_names(tr_js_compiler *c, const cJSON *json, const char *token, tr_js_names *out);
 tr_status tr_js_read_count(tr_js_compiler *c, const cJSON *json, const char *token, int64_t *out);
-tr_status tr_js_add_pattern(tr_js_compiler *c, const char *text, const char *token, const tr_js_pattern **out);
+tr_status tr_js_add_pattern(tr_js_compiler *c, const char *text, const char *token,
+                            const tr_js_pattern **out);
 
 /* jsonschema_refs.c */
 tr_status tr_js_enter_resource(tr_js_compiler *c, const cJSON *json, const char *id);
-tr_status tr_js_add_anchor(tr_js_compiler *c, tr_js_node *node, const char *keyword, const char *name, bool dynamic);
+tr_status tr_js_add_anchor(tr_js_compiler *c, tr_js_node *node, const char *keyword, const char *name,
+                           bool dynamic);
 tr_status tr_js_add_pending(tr_js_compiler *c, tr_js_node *node, tr_js_check *check, const char *reference);
 tr_status tr_js_resolve_all(tr_js_compiler *c);
 tr_status tr_js_refuse_loops(tr_js_compiler *c);
 /* The node of a dynamic anchor in a resource, or NULL. */
 tr_js_node *tr_js_find_dynamic(const tr_schema *schema, const char *name, uint32_t resource);
 
-/* jsonschema_uri.c: RFC 3986 section 5.2. `base` is absolute. The result has no fragment; *fragment is decoded. */
+/* jsonschema_uri.c: RFC 3986 section 5.2. `base` is absolute. The result has no fragment; *fragment is
+ * decoded. */
 tr_status tr_js_uri_resolve(tr_arena *arena, const char *base, const char *reference, const char **uri,
                             const char **fragment, tr_error *err);
 
@@ -282,10 +294,10 @@ void tr_js_patterns_free(tr_js_pattern *first);
 void tr_js_pattern_link(tr_js_pattern **list, tr_js_pattern *pattern);
 const char *tr_js_pattern_text(const tr_js_pattern *pattern); /* for error texts: its beginning */
 size_t tr_js_pattern_bytes(const tr_js_pattern *pattern);
-/* Match somewhere in the text. *effort is what may be spent, in steps, and is lowered by what was. TR_JS_STOP when it does not
- * suffice. *matcher is working memory that later calls use again (NULL at first). */
-tr_js_outcome tr_js_pattern_match(const tr_js_pattern *pattern, const char *text, size_t len, tr_js_matcher **matcher,
-                                  size_t *effort);
+/* Match somewhere in the text. *effort is what may be spent, in steps, and is lowered by what was. TR_JS_STOP
+ * when it does not suffice. *matcher is working memory that later calls use again (NULL at first). */
+tr_js_outcome tr_js_pattern_match(const tr_js_pattern *pattern, const char *text, size_t len,
+                                  tr_js_matcher **matcher, size_t *effort);
 void tr_js_matcher_free(tr_js_matcher *matcher);
 
 /* ---- formats ---- */
@@ -349,13 +361,13 @@ void tr_js_seen_join(tr_js_seen *into, const tr_js_seen *from);
 
 /* The part of the checks that look at the value itself (jsonschema_assert.c) and those that apply subschemas
  * (jsonschema_validate.c). */
-tr_js_check_fn tr_js_check_type, tr_js_check_values, tr_js_check_multiple, tr_js_check_maximum, tr_js_check_minimum,
-    tr_js_check_above, tr_js_check_below, tr_js_check_max_length, tr_js_check_min_length, tr_js_check_pattern,
-    tr_js_check_format, tr_js_check_max_items, tr_js_check_min_items, tr_js_check_unique, tr_js_check_max_members,
-    tr_js_check_min_members, tr_js_check_required, tr_js_check_dependent_required;
-tr_js_check_fn tr_js_check_ref, tr_js_check_all, tr_js_check_any, tr_js_check_one, tr_js_check_not, tr_js_check_if,
-    tr_js_check_dependent_schemas, tr_js_check_property_names, tr_js_check_members, tr_js_check_items,
-    tr_js_check_contains, tr_js_check_unevaluated_items, tr_js_check_unevaluated_members;
+tr_js_check_fn tr_js_check_type, tr_js_check_values, tr_js_check_multiple, tr_js_check_maximum,
+    tr_js_check_minimum, tr_js_check_above, tr_js_check_below, tr_js_check_max_length, tr_js_check_min_length,
+    tr_js_check_pattern, tr_js_check_format, tr_js_check_max_items, tr_js_check_min_items, tr_js_check_unique,
+    tr_js_check_max_members, tr_js_check_min_members, tr_js_check_required, tr_js_check_dependent_required;
+tr_js_check_fn tr_js_check_ref, tr_js_check_all, tr_js_check_any, tr_js_check_one, tr_js_check_not,
+    tr_js_check_if, tr_js_check_dependent_schemas, tr_js_check_property_names, tr_js_check_members,
+    tr_js_check_items, tr_js_check_contains, tr_js_check_unevaluated_items, tr_js_check_unevaluated_members;
 
 /* Lookups in the sorted arrays above. */
 tr_js_node *tr_js_member_node(const tr_js_members *members, const char *name);

@@ -1,15 +1,16 @@
-/* The keywords: one table in the order in which they are checked, and the compilers of those that look at the value itself. */
+/* The keywords: one table in the order in which they are checked, and the compilers of those that look at the
+ * value itself. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vault/jsonschema_internal.h"
 
-#define DIALECT "https://json-schema.org/draft/2020-12/schema"
+#define DIALECT    "https://json-schema.org/draft/2020-12/schema"
 #define VOCABULARY "https://json-schema.org/draft/2020-12/vocab/"
 
-static tr_js_keyword_fn dialect, vocabulary, anchor, note_string, note_bool, note_array, note_any, type_of, values, numbers,
-    counts, pattern, format, unique, required, dependent_required;
+static tr_js_keyword_fn dialect, vocabulary, anchor, note_string, note_bool, note_array, note_any, type_of,
+    values, numbers, counts, pattern, format, unique, required, dependent_required;
 
 /* X(name, compiler) */
 #define KEYWORDS(X)                                                                                          \
@@ -133,8 +134,10 @@ static tr_status vocabulary(tr_js_compiler *c, tr_js_node *node, const cJSON *co
     if (!cJSON_IsObject(found[k]))
         return tr_js_refuse(c, keywords[k].name, "$vocabulary must be an object");
     cJSON_ArrayForEach(entry, found[k]) {
-        if (!cJSON_IsBool(entry) || (cJSON_IsTrue(entry) && strncmp(entry->string, VOCABULARY, strlen(VOCABULARY)) != 0))
-            return tr_js_refuse(c, keywords[k].name, "only the vocabularies of JSON Schema 2020-12 are taken");
+        if (!cJSON_IsBool(entry) ||
+            (cJSON_IsTrue(entry) && strncmp(entry->string, VOCABULARY, strlen(VOCABULARY)) != 0))
+            return tr_js_refuse(c, keywords[k].name,
+                                "only the vocabularies of JSON Schema 2020-12 are taken");
     }
     return TR_OK;
 }
@@ -142,7 +145,8 @@ static tr_status vocabulary(tr_js_compiler *c, tr_js_node *node, const cJSON *co
 static tr_status anchor(tr_js_compiler *c, tr_js_node *node, const cJSON *const *found, unsigned k) {
     if (!cJSON_IsString(found[k]))
         return tr_js_refuse(c, keywords[k].name, "%s must be a string", keywords[k].name);
-    return tr_js_add_anchor(c, node, keywords[k].name, found[k]->valuestring, strcmp(keywords[k].name, "$anchor") != 0);
+    return tr_js_add_anchor(c, node, keywords[k].name, found[k]->valuestring,
+                            strcmp(keywords[k].name, "$anchor") != 0);
 }
 
 static tr_status note(tr_js_compiler *c, unsigned k, bool right, const char *wanted) {
@@ -178,8 +182,9 @@ static unsigned type_named(const cJSON *name) {
     static const struct {
         const char *name;
         unsigned bit;
-    } types[] = {{"null", TR_JS_NULL},     {"boolean", TR_JS_BOOLEAN}, {"object", TR_JS_OBJECT},  {"array", TR_JS_ARRAY},
-                 {"string", TR_JS_STRING}, {"number", TR_JS_NUMBER},   {"integer", TR_JS_INTEGER}};
+    } types[] = {{"null", TR_JS_NULL},      {"boolean", TR_JS_BOOLEAN}, {"object", TR_JS_OBJECT},
+                 {"array", TR_JS_ARRAY},    {"string", TR_JS_STRING},   {"number", TR_JS_NUMBER},
+                 {"integer", TR_JS_INTEGER}};
     for (size_t i = 0; cJSON_IsString(name) && i < sizeof types / sizeof *types; i++)
         if (strcmp(name->valuestring, types[i].name) == 0)
             return types[i].bit;
@@ -198,8 +203,9 @@ static tr_status type_of(tr_js_compiler *c, tr_js_node *node, const cJSON *const
         }
     }
     if (!right)
-        return tr_js_refuse(c, "type", "type must be one of null, boolean, object, array, string, number, integer, or "
-                                       "an array of different ones");
+        return tr_js_refuse(c, "type",
+                            "type must be one of null, boolean, object, array, string, number, integer, or "
+                            "an array of different ones");
     tr_js_check *check = tr_js_add_check(c, node, "type", tr_js_check_type);
     if (!check)
         return TR_E_NOMEM;
@@ -291,8 +297,8 @@ static tr_status counts(tr_js_compiler *c, tr_js_node *node, const cJSON *const 
     static const struct {
         const char *name;
         tr_js_check_fn *check;
-    } rows[] = {{"maxLength", tr_js_check_max_length}, {"minLength", tr_js_check_min_length},
-                {"maxItems", tr_js_check_max_items},   {"minItems", tr_js_check_min_items},
+    } rows[] = {{"maxLength", tr_js_check_max_length},      {"minLength", tr_js_check_min_length},
+                {"maxItems", tr_js_check_max_items},        {"minItems", tr_js_check_min_items},
                 {"maxProperties", tr_js_check_max_members}, {"minProperties", tr_js_check_min_members}};
     size_t row = 0;
     while (strcmp(rows[row].name, keywords[k].name) != 0)
@@ -308,7 +314,8 @@ static tr_status counts(tr_js_compiler *c, tr_js_node *node, const cJSON *const 
 
 /* ---- strings ---- */
 
-tr_status tr_js_add_pattern(tr_js_compiler *c, const char *text, const char *token, const tr_js_pattern **out) {
+tr_status tr_js_add_pattern(tr_js_compiler *c, const char *text, const char *token,
+                            const tr_js_pattern **out) {
     tr_js_pattern *compiled = NULL;
     char fault[160];
     tr_status st = tr_js_pattern_compile(text, &compiled, fault, sizeof fault);
@@ -390,7 +397,8 @@ static int by_dependency(const void *a, const void *b) {
     return strcmp(((const tr_js_dependency *)a)->name, ((const tr_js_dependency *)b)->name);
 }
 
-static tr_status dependent_required(tr_js_compiler *c, tr_js_node *node, const cJSON *const *found, unsigned k) {
+static tr_status dependent_required(tr_js_compiler *c, tr_js_node *node, const cJSON *const *found,
+                                    unsigned k) {
     const cJSON *entry;
     tr_status st = TR_OK;
     if (!cJSON_IsObject(found[k]))
@@ -403,7 +411,8 @@ static tr_status dependent_required(tr_js_compiler *c, tr_js_node *node, const c
     size_t length = tr_js_push(c, "dependentRequired");
     cJSON_ArrayForEach(entry, found[k]) {
         items[count].name = tr_arena_copy(&c->schema->arena, entry->string, strlen(entry->string));
-        st = items[count].name ? tr_js_read_names(c, entry, entry->string, &items[count].required) : tr_js_no_memory(c->err);
+        st = items[count].name ? tr_js_read_names(c, entry, entry->string, &items[count].required)
+                               : tr_js_no_memory(c->err);
         if (st != TR_OK)
             return st;
         count++;

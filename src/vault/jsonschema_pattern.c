@@ -1,8 +1,8 @@
 /* Patterns on PCRE2, with bounded effort.
  *
- * PCRE2's own match limit starts anew at each place where a match may begin, so it does not bound the whole. Instead the pattern
- * is compiled with automatic callouts, one before each of its items: the callout counts, charges for the text that an item has
- * run over, and ends the match when the effort is spent.
+ * PCRE2's own match limit starts anew at each place where a match may begin, so it does not bound the whole.
+ * Instead the pattern is compiled with automatic callouts, one before each of its items: the callout counts,
+ * charges for the text that an item has run over, and ends the match when the effort is spent.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -13,8 +13,8 @@
 #include "base/encode.h"
 #include "vault/jsonschema_internal.h"
 
-#define SHOWN_BYTES 80
-#define BYTES_A_STEP 32
+#define SHOWN_BYTES    80
+#define BYTES_A_STEP   32
 #define HEAP_LIMIT_KIB (16 * 1024)
 
 struct tr_js_pattern {
@@ -53,7 +53,8 @@ static tr_status compile_translated(const tr_buf *text, tr_js_pattern *pattern, 
     uint32_t backrefs = 0;
     const uint32_t options = PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_DOLLAR_ENDONLY |
                              PCRE2_MATCH_UNSET_BACKREF | PCRE2_AUTO_CALLOUT;
-    pattern->code = pcre2_compile((PCRE2_SPTR)(text->data ? text->data : ""), text->len, options, &code, &offset, NULL);
+    pattern->code =
+        pcre2_compile((PCRE2_SPTR)(text->data ? text->data : ""), text->len, options, &code, &offset, NULL);
     if (!pattern->code) {
         if (code == PCRE2_ERROR_HEAP_FAILED)
             return TR_E_NOMEM;
@@ -163,8 +164,8 @@ void tr_js_matcher_free(tr_js_matcher *m) {
     free(m);
 }
 
-tr_js_outcome tr_js_pattern_match(const tr_js_pattern *pattern, const char *text, size_t len, tr_js_matcher **matcher,
-                                  size_t *effort) {
+tr_js_outcome tr_js_pattern_match(const tr_js_pattern *pattern, const char *text, size_t len,
+                                  tr_js_matcher **matcher, size_t *effort) {
     size_t first_cost = 1 + len / BYTES_A_STEP; /* checking UTF-8 and looking for a place to begin */
     if (!*matcher)
         *matcher = matcher_new();

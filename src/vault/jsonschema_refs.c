@@ -63,9 +63,11 @@ static tr_status add_dynamic(tr_js_compiler *c, tr_js_node *node, const char *na
     return TR_OK;
 }
 
-tr_status tr_js_add_anchor(tr_js_compiler *c, tr_js_node *node, const char *keyword, const char *name, bool dynamic) {
+tr_status tr_js_add_anchor(tr_js_compiler *c, tr_js_node *node, const char *keyword, const char *name,
+                           bool dynamic) {
     if (!is_anchor(name))
-        return tr_js_refuse(c, keyword, "%s must be a letter or underscore, then letters, digits, '-', '_', '.'", keyword);
+        return tr_js_refuse(
+            c, keyword, "%s must be a letter or underscore, then letters, digits, '-', '_', '.'", keyword);
     tr_js_anchor *anchor = tr_arena_alloc(&c->scratch, sizeof *anchor);
     char *key = anchor_key(c, node->resource, name);
     if (!anchor || !key)
@@ -92,7 +94,8 @@ tr_status tr_js_add_pending(tr_js_compiler *c, tr_js_node *node, tr_js_check *ch
     pending->check = check;
     *c->pending_end = pending;
     c->pending_end = &pending->next;
-    return tr_js_uri_resolve(&c->scratch, c->resource->uri, reference, &pending->uri, &pending->fragment, c->err);
+    return tr_js_uri_resolve(&c->scratch, c->resource->uri, reference, &pending->uri, &pending->fragment,
+                             c->err);
 }
 
 /* One token of a JSON Pointer into `out`, which has room for it; what follows, or NULL when it is not one. */
@@ -122,7 +125,8 @@ static const cJSON *step(const cJSON *json, const char *token) {
 }
 
 /* Walk to the place; c->pointer and c->resource follow. *json is NULL when there is none. */
-static tr_status walk(tr_js_compiler *c, const tr_js_resource *from, const char *fragment, const cJSON **json) {
+static tr_status walk(tr_js_compiler *c, const tr_js_resource *from, const char *fragment,
+                      const cJSON **json) {
     char *token = malloc(strlen(fragment) + 1);
     if (!token)
         return tr_js_no_memory(c->err);
@@ -237,7 +241,8 @@ tr_status tr_js_resolve_all(tr_js_compiler *c) {
 
 enum { NEW, OPEN, DONE };
 
-/* Depth first over what applies to one and the same value, without recursion: the way back is in the nodes. */
+/* Depth first over what applies to one and the same value, without recursion: the way back is in the nodes.
+ */
 static tr_status visit(tr_js_compiler *c, tr_js_node *node) {
     node->colour = OPEN;
     node->to_visit = node->edges;
@@ -248,7 +253,8 @@ static tr_status visit(tr_js_compiler *c, tr_js_node *node) {
             tr_js_node *back = node->came_from;
             node->colour = DONE;
             if (node->height > TR_JS_MAX_IN_PLACE)
-                return refuse_at(c, node, NULL, "too many subschemas apply to one value, one through the other");
+                return refuse_at(c, node, NULL,
+                                 "too many subschemas apply to one value, one through the other");
             if (back && back->height <= node->height)
                 back->height = (uint16_t)(node->height + 1);
             node = back;
@@ -260,7 +266,8 @@ static tr_status visit(tr_js_compiler *c, tr_js_node *node) {
             continue;
         tr_js_node *next = edge->to;
         if (next->colour == OPEN)
-            return refuse_at(c, node, NULL, "the schema refers to itself without end, for one and the same value");
+            return refuse_at(c, node, NULL,
+                             "the schema refers to itself without end, for one and the same value");
         if (next->colour == DONE) {
             if (node->height <= next->height)
                 node->height = (uint16_t)(next->height + 1);

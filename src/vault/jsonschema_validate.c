@@ -120,7 +120,8 @@ void tr_js_seen_join(tr_js_seen *into, const tr_js_seen *from) {
 
 /* ---- the walk ---- */
 
-static tr_js_outcome run_checks(tr_js_run *run, const tr_js_node *node, const cJSON *instance, tr_js_seen *seen) {
+static tr_js_outcome run_checks(tr_js_run *run, const tr_js_node *node, const cJSON *instance,
+                                tr_js_seen *seen) {
     for (const tr_js_check *check = node->checks; check; check = check->next) {
         if (!tr_js_spend(run, 1))
             return TR_JS_STOP;
@@ -131,8 +132,10 @@ static tr_js_outcome run_checks(tr_js_run *run, const tr_js_node *node, const cJ
     return TR_JS_PASS;
 }
 
-/* What a node with unevaluated... looks at is only what it has evaluated itself, not what its neighbours have. */
-static tr_js_outcome run_apart(tr_js_run *run, const tr_js_node *node, const cJSON *instance, tr_js_seen *seen) {
+/* What a node with unevaluated... looks at is only what it has evaluated itself, not what its neighbours
+ * have. */
+static tr_js_outcome run_apart(tr_js_run *run, const tr_js_node *node, const cJSON *instance,
+                               tr_js_seen *seen) {
     tr_js_seen own;
     if (!tr_js_seen_begin(run, &own, instance))
         return TR_JS_STOP;
@@ -143,7 +146,8 @@ static tr_js_outcome run_apart(tr_js_run *run, const tr_js_node *node, const cJS
     return outcome;
 }
 
-tr_js_outcome tr_js_evaluate(tr_js_run *run, const tr_js_node *node, const cJSON *instance, tr_js_seen *seen) {
+tr_js_outcome tr_js_evaluate(tr_js_run *run, const tr_js_node *node, const cJSON *instance,
+                             tr_js_seen *seen) {
     if (node->fixed >= 0)
         return node->fixed ? TR_JS_PASS : tr_js_fail(run, node->keyword, "nothing is allowed here");
     if (run->depth == TR_JS_MAX_DEPTH)

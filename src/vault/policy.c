@@ -3,7 +3,7 @@
 static const struct {
     const char *name;
     tr_rule rules[TR_ROLE_COUNT];
-} actions[TR_ACTION_COUNT] = {[TR_DO_NOTHING] = {.name = "nothing"},
+} actions[TR_ACTION_COUNT] = {[TR_DO_NOTHING] = {.name = "request.unknown"},
 #define TR_ACTION_ROW(action, text, subject, service, officer, operator, auditor)                            \
     [action] = {.name = (text),                                                                              \
                 .rules = {[TR_SUBJECT] = TR_RULE_##subject,                                                  \

@@ -69,7 +69,7 @@ typedef enum tr_rule {
     X(TR_DO_AUDIT_READ, "audit.read", NO, NO, NO, NO, YES)
 
 typedef enum tr_action {
-    TR_DO_NOTHING,
+    TR_DO_NOTHING, /* a request that no route takes */
 #define TR_ACTION_ENUM(action, name, ...) action,
     TR_ACTION_TABLE(TR_ACTION_ENUM)
 #undef TR_ACTION_ENUM

@@ -38,7 +38,7 @@ def test_by_each_kind_of_value(world, person):
 def test_ignore_case(world, person):
     for value in ("elodie@example.org", "ELODIE@EXAMPLE.ORG", "eLoDiE@eXaMpLe.OrG"):
         assert found(world.officer, "/email", value) == [key(person)]
-    assert key(person) in found(world.officer, "/name", "straßer éLODIE")
+    assert key(person) in found(world.officer, "/name", "sTRAßER ÉLODIE")
     upper = world.make_subject({"name": "x", "phone": "ABC"})
     assert found(world.officer, "/phone", "ABC") == [key(upper)]
     assert found(world.officer, "/phone", "abc") == []

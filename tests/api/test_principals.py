@@ -3,7 +3,7 @@ import uuid
 
 import pytest
 
-from tresor_client import TIME, UUID7, Client, World, expect_problem
+from tresor_client import TIME, UUID7, Client, expect_problem
 
 PATH = "/v1/principals"
 
@@ -33,7 +33,7 @@ def test_a_name_is_not_needed(world):
     ({}, None), ([], ""), ({"role": "auditor"}, None), ({"uid": "a"}, None), ({"uid": "", "role": "auditor"}, "/uid"),
     ({"uid": " a", "role": "auditor"}, "/uid"), ({"uid": "a ", "role": "auditor"}, "/uid"),
     ({"uid": "a\nb", "role": "auditor"}, "/uid"), ({"uid": "a\n", "role": "auditor"}, "/uid"),
-    ({"uid": "a\u0085b", "role": "auditor"}, "/uid"), ({"uid": "a" * 255, "role": "auditor"}, "/uid"),
+    ({"uid": "a\u0085b", "role": "auditor"}, "/uid"), ({"uid": "jürg@example.org", "role": "auditor"}, "/uid"), ({"uid": "a" * 255, "role": "auditor"}, "/uid"),
     ({"uid": 7, "role": "auditor"}, "/uid"), ({"uid": "u", "role": "root"}, "/role"), ({"uid": "u", "role": None}, "/role"),
     ({"uid": "u", "role": "auditor", "name": "n" * 201}, "/name"), ({"uid": "u", "role": "auditor", "name": "a\tb"}, "/name"),
     ({"uid": "u", "role": "auditor", "may_register": True}, "/may_register"),
@@ -54,7 +54,7 @@ def test_uid_is_unique(world):
     expect_problem(world.operator.request("POST", PATH, {"uid": uid, "role": "service"}), 409)
 
 
-@pytest.mark.parametrize("uid", ["a", "a b", "u" * 254, "名前", "\U0001f5dd", "O'Neil; DROP TABLE principals --", "../../etc/passwd", "%00"])
+@pytest.mark.parametrize("uid", ["a", "a b", "u" * 254, "O'Neil; DROP TABLE principals --", "../../etc/passwd", "%00"])
 def test_uids_of_any_sort(world, uid):
     uid = uid if len(uid) == 254 else uid + world.name("")
     made = world.operator.post(PATH, {"uid": uid, "role": "auditor"}).json()

@@ -36,7 +36,7 @@ def last_seq(world):
 # ---- rotation ----
 
 def test_every_answer_carries_the_next_token(world):
-    """Of every kind: 200, 201, 204, 304, 400, 403, 404, 405, 406, 409, 412, 413, 415, 422. Client.take checks each."""
+    """Of every kind: 200, 201, 204, 304, 400, 403, 404, 406, 409, 412, 413, 415, 422. Client.take checks each."""
     world.officer.put("/v1/types/rotation", {"type": "object"}, expect=201)
     officer, operator, subject = world.officer, world.operator, world.subject
     record = f"/v1/subjects/{subject.subject}/records/{subject.records[0]}"
@@ -46,7 +46,6 @@ def test_every_answer_carries_the_next_token(world):
     officer.get("/v1/types?what=1", expect=400)
     officer.get("/v1/principals", expect=403)
     officer.get("/v1/types/none-such", expect=404)
-    officer.request("PATCH", "/v1/types/rotation", {}, expect=405)
     officer.request("GET", "/v1/types", accept="image/png", expect=406)
     operator.request("PATCH", f"/v1/principals/{operator.profile['id']}", {"disabled": True}, expect=409)
     officer.request("PUT", "/v1/types/rotation", data=b"{}", content_type="image/png", expect=415)
@@ -55,8 +54,16 @@ def test_every_answer_carries_the_next_token(world):
     officer.post("/v1/activities", {}, expect=422)
     officer.delete("/v1/types/rotation", expect=204)
     officer.request("HEAD", "/v1/types", expect=200)
-    officer.get("/v1/no/such/path", expect=404)
     assert len(set(officer.used)) == len(officer.used)
+
+
+def test_what_is_no_route_does_not_use_the_token(auditor):
+    """Path and method are looked at before the credentials."""
+    token = auditor.token
+    auditor.get("/v1/no/such/path", expect=404)
+    auditor.request("PATCH", "/v1/types/contact", {}, expect=405)
+    assert auditor.token == token
+    auditor.get("/v1/types")
 
 
 def test_tokens_look_random(auditor):
@@ -291,7 +298,7 @@ def test_idempotency_key_does_not_keep_failures(world):
     world.service.post("/v1/subjects", {"records": [{"type": "idem-type", "data": {}}]}, expect=201, key=key)
 
 
-@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "ü", "\x7f"])
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "ü"])
 def test_idempotency_key_form(world, key):
     answer = world.service.request("POST", "/v1/subjects", {}, headers={"Idempotency-Key": key.encode("utf-8")})
     expect_problem(answer, 400, "bad-request", parameter="Idempotency-Key")
@@ -329,11 +336,12 @@ def request_text(method, path, client, body=None, key=None):
     return "\r\n".join(head) + "\r\n\r\n" + body
 
 
+@pytest.mark.concurrency
 def test_of_64_with_one_token_exactly_one_runs(world):
     """1,000 rounds (TRESOR_TOKEN_ROUNDS) over 64 open TLS connections."""
     client = new_session(world.officer)
     crowd = Crowd(world.vault)
-    began, slow = time.monotonic(), 0
+    began = time.monotonic()
     try:
         for number in range(ROUNDS):
             answers = crowd.ask(request_text("GET", "/v1/auth/validate_token", client))
@@ -354,6 +362,7 @@ def test_of_64_with_one_token_exactly_one_runs(world):
     client.get("/v1/types")
 
 
+@pytest.mark.concurrency
 def test_of_64_writes_with_one_token_exactly_one_has_an_effect(world):
     service = new_session(world.service)
     since = last_seq(world)
@@ -372,6 +381,7 @@ def test_of_64_writes_with_one_token_exactly_one_has_an_effect(world):
     assert [e["subject"] for e in audit_of(world, "subject.create", since) if e["outcome"] == "ok"] == made
 
 
+@pytest.mark.concurrency
 def test_of_64_with_one_token_and_one_key_one_has_an_effect(world):
     """A client that repeats too eagerly: each answer is the one outcome, or a refusal; the chain goes on."""
     service = new_session(world.service)
@@ -397,6 +407,7 @@ def test_of_64_with_one_token_and_one_key_one_has_an_effect(world):
         crowd.close()
 
 
+@pytest.mark.concurrency
 def test_a_token_in_two_forms_at_once(world):
     client = new_session(world.officer)
     wires = [Wire(world.vault) for _ in range(8)]
@@ -416,6 +427,7 @@ def test_a_token_in_two_forms_at_once(world):
             wire.close()
 
 
+@pytest.mark.concurrency
 def test_lanes_work_at_once(world):
     """Sixteen lanes of one service, each with its own chain, in parallel: nobody is refused."""
     lanes = new_session(world.service).lanes(16)
@@ -430,6 +442,7 @@ def test_lanes_work_at_once(world):
         assert all(pool.map(work, lanes))
 
 
+@pytest.mark.concurrency
 def test_sign_out_against_requests_at_once(world):
     """Whatever wins, afterwards the session is gone."""
     for _ in range(10):

@@ -320,6 +320,7 @@ class Client(Anonymous):
         super().__init__(vault)
         self.uid, self.password = uid, password
         self.client = self.token = None
+        self.expiry = 0  # of the session, never going down
         self.used = []  # every token that was sent, oldest first
         self.profile = None
 
@@ -339,6 +340,9 @@ class Client(Anonymous):
         assert not missing, f"{answer.request.method} {answer.request.path_url} -> {answer.status_code} lacks {missing}"
         assert answer.headers["token-type"] == "Bearer" and answer.headers["uid"] == self.uid
         assert int(answer.headers["expiry"]) > time.time()
+        if self.client == answer.headers["client"]:
+            assert int(answer.headers["expiry"]) >= self.expiry, "the end of the session came nearer"
+        self.expiry = int(answer.headers["expiry"])
         assert answer.headers["access-token"] != self.token, "the same token again"
         self.token, self.client = answer.headers["access-token"], answer.headers["client"]
         self.vault.secrets.append(self.token)
@@ -357,6 +361,10 @@ class Client(Anonymous):
         answer = self.raw(method, path, headers=head, **more)
         if answer.status_code == 401 or last and answer.ok:
             assert "access-token" not in answer.headers, f"{method} {path}: a token that should not be"
+        elif answer.status_code in (404, 405) and "access-token" not in answer.headers:
+            # No such route: refused before the credentials were looked at, so the token is still good. (If it were not, the
+            # next request would say so.)
+            self.used.pop()
         else:
             self.take(answer)
         if expect is not None:

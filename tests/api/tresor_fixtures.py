@@ -4,6 +4,13 @@ import pytest
 from tresor_client import BINARY, Anonymous, Vault, World
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "flags(*flags): flags of the fresh vault's server")
+    config.addinivalue_line("markers", "concurrency: many requests at once; worth a run under ThreadSanitizer")
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadfile"  # each file has a vault of its own: do not make it twice
+
+
 def pytest_collection_modifyitems(config, items):
     if items and not BINARY.exists() and not config.option.collectonly:
         pytest.exit(f"{BINARY} does not exist: build it, or set TRESOR_BINARY", returncode=2)

@@ -19,7 +19,8 @@ static void gcm_is(const char *key_hex, const char *nonce_hex, const char *ad_he
     const tr_bytes p = {plain, hex_bytes(plain_hex, plain, sizeof plain)};
     assert_int_equal(tr_gcm_encrypt(key, nonce, &a, 1, p, out, NULL), TR_OK);
     assert_hex(out, p.len + TR_GCM_TAG_LEN, sealed_hex);
-    assert_int_equal(tr_gcm_decrypt(key, nonce, &a, 1, (tr_bytes){out, p.len + TR_GCM_TAG_LEN}, back, NULL), TR_OK);
+    assert_int_equal(tr_gcm_decrypt(key, nonce, &a, 1, (tr_bytes){out, p.len + TR_GCM_TAG_LEN}, back, NULL),
+                     TR_OK);
     assert_memory_equal(back, plain, p.len);
     out[0] ^= 1;
     assert_int_equal(tr_gcm_decrypt(key, nonce, &a, 1, (tr_bytes){out, p.len + TR_GCM_TAG_LEN}, back, NULL),
@@ -126,7 +127,8 @@ static void test_round_trip(void **state) {
         tr_buf_puts(&back, "before");
         assert_int_equal(tr_aead_seal(&key, parts, 3, (tr_bytes){plain, lengths[i]}, &sealed, NULL), TR_OK);
         assert_int_equal(sealed.len, 6 + lengths[i] + TR_AEAD_OVERHEAD);
-        assert_int_equal(tr_aead_open(&key, parts, 3, (tr_bytes){sealed.data + 6, sealed.len - 6}, &back, NULL), TR_OK);
+        assert_int_equal(
+            tr_aead_open(&key, parts, 3, (tr_bytes){sealed.data + 6, sealed.len - 6}, &back, NULL), TR_OK);
         assert_int_equal(back.len, 6 + lengths[i]);
         assert_memory_equal(back.data, "before", 6);
         assert_memory_equal(back.data + 6, plain, lengths[i]);
@@ -136,11 +138,13 @@ static void test_round_trip(void **state) {
     }
 }
 
-/* The form as aead.h describes it: version, nonce, then XAES-256-GCM over the parts, each after its length. */
+/* The form as aead.h describes it: version, nonce, then XAES-256-GCM over the parts, each after its length.
+ */
 static void test_sealed_form(void **state) {
     (void)state;
     tr_buf sealed = TR_BUF_INIT, raw = TR_BUF_INIT;
-    const char ad[] = "\0\0\0\0\0\0\0\x07subject\0\0\0\0\0\0\0\x06record\0\0\0\0\0\0\0"; /* and the literal's own NUL */
+    const char ad[] =
+        "\0\0\0\0\0\0\0\x07subject\0\0\0\0\0\0\0\x06record\0\0\0\0\0\0\0"; /* and the literal's own NUL */
     assert_int_equal(tr_aead_seal(&key, parts, 3, text_bytes("hello"), &sealed, NULL), TR_OK);
     assert_int_equal(sealed.data[0], 1);
     assert_int_equal(tr_xaes256gcm_encrypt(&key, (const uint8_t *)sealed.data + 1, (tr_bytes){ad, sizeof ad},
@@ -167,7 +171,8 @@ static void refused(const tr_secret *with, const tr_bytes *ad, size_t count, tr_
 static void test_every_flip_and_truncation(void **state) {
     (void)state;
     tr_buf sealed = TR_BUF_INIT;
-    assert_int_equal(tr_aead_seal(&key, parts, 3, text_bytes("a payload of some length"), &sealed, NULL), TR_OK);
+    assert_int_equal(tr_aead_seal(&key, parts, 3, text_bytes("a payload of some length"), &sealed, NULL),
+                     TR_OK);
     for (size_t i = 0; i < sealed.len; i++) {
         for (int bit = 0; bit < 8; bit++) {
             sealed.data[i] ^= (char)(1 << bit);
@@ -222,7 +227,8 @@ static void test_limits(void **state) {
     assert_int_equal(tr_secret_random(&short_key, 31, NULL), TR_OK);
     assert_int_equal(tr_aead_seal(&short_key, NULL, 0, text_bytes("x"), &out, NULL), TR_E_INTERNAL);
     assert_int_equal(tr_aead_seal(&key, many, 17, text_bytes("x"), &out, NULL), TR_E_INTERNAL);
-    assert_int_equal(tr_aead_seal(&key, NULL, 0, (tr_bytes){"x", TR_AEAD_MAX_PLAINTEXT + 1}, &out, NULL), TR_E_TOO_LARGE);
+    assert_int_equal(tr_aead_seal(&key, NULL, 0, (tr_bytes){"x", TR_AEAD_MAX_PLAINTEXT + 1}, &out, NULL),
+                     TR_E_TOO_LARGE);
     assert_string_equal(out.data, "kept");
     assert_int_equal(out.len, 4);
     tr_secret_clear(&short_key);

@@ -88,10 +88,11 @@ static void test_hmac(void **state) {
     repeat(key, "aa", 131);
     hmac_of_text_is(key, "Test Using Larger Than Block-Size Key - Hash Key First",
                     "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
-    hmac_of_text_is(key,
-                    "This is a test using a larger than block-size key and a larger than block-size data. The key "
-                    "needs to be hashed before being used by the HMAC algorithm.",
-                    "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2");
+    hmac_of_text_is(
+        key,
+        "This is a test using a larger than block-size key and a larger than block-size data. The key "
+        "needs to be hashed before being used by the HMAC algorithm.",
+        "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2");
 }
 
 static void test_hmac_refuses_empty_key(void **state) {
@@ -130,7 +131,8 @@ static void test_hkdf(void **state) {
             "e0e1e2e3e4e5e6e7e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff",
             "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09"
             "da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87");
-    hkdf_is(ikm, "-", "-", "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
+    hkdf_is(ikm, "-", "-",
+            "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
 }
 
 static void test_hkdf_limits(void **state) {

@@ -1,4 +1,5 @@
-/* JSON Schema: the official suite (tests/data/json-schema-2020-12), then formats, patterns, errors and hostile schemas. */
+/* JSON Schema: the official suite (tests/data/json-schema-2020-12), then formats, patterns, errors and
+ * hostile schemas. */
 #include <dirent.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -70,7 +71,8 @@ static void assert_refused(const char *schema_text, const char *where, const cha
         fail_msg("%s should be refused", schema_text);
     assert_null(schema);
     if (strcmp(err.where, where) != 0 || !strstr(err.what, what))
-        fail_msg("%s: \"%s\" at \"%s\", expected \"%s\" at \"%s\"", schema_text, err.what, err.where, what, where);
+        fail_msg("%s: \"%s\" at \"%s\", expected \"%s\" at \"%s\"", schema_text, err.what, err.where, what,
+                 where);
 }
 
 /* ---- the official suite ---- */
@@ -97,7 +99,8 @@ static const struct {
 
 static bool is_taken(const char *file, const char *group) {
     for (size_t i = 0; i < sizeof not_taken / sizeof *not_taken; i++)
-        if (strcmp(not_taken[i].file, file) == 0 && (!not_taken[i].group || strcmp(not_taken[i].group, group) == 0))
+        if (strcmp(not_taken[i].file, file) == 0 &&
+            (!not_taken[i].group || strcmp(not_taken[i].group, group) == 0))
             return false;
     return true;
 }
@@ -136,8 +139,9 @@ static void run_group(const char *file, const cJSON *group, tally *t) {
     bool taken = is_taken(file, name);
     tr_schema *schema = NULL;
     tr_error err = {0};
-    tr_status compiled = has_mark(group) ? TR_E_MALFORMED
-                                         : tr_schema_compile(tr_json_member(group, "schema"), "", &options, &schema, &err);
+    tr_status compiled =
+        has_mark(group) ? TR_E_MALFORMED
+                        : tr_schema_compile(tr_json_member(group, "schema"), "", &options, &schema, &err);
     int group_passed = 0;
     const cJSON *test;
     cJSON_ArrayForEach(test, tr_json_member(group, "tests")) {
@@ -148,7 +152,8 @@ static void run_group(const char *file, const cJSON *group, tally *t) {
         t->passed += passed;
         group_passed += passed;
         if (taken && !passed) {
-            printf("  %s | %s | %s: %s at \"%s\"\n", file, name, tr_json_string(test, "description"), err.what, err.where);
+            printf("  %s | %s | %s: %s at \"%s\"\n", file, name, tr_json_string(test, "description"),
+                   err.what, err.where);
             t->wrong++;
         }
     }
@@ -214,7 +219,10 @@ static const format_row format_rows[] = {
     {"date-time", "1963-06-19T08:30:06.Z", false},
     {"date-time", "1963-06-38T08:30:06Z", false},
     {"date-time", "1990-02-31T15:59:59-24:00", false},
-    {"date-time", "1963-06-1\u09ea" "T00:00:00Z", false},
+    {"date-time",
+     "1963-06-1\u09ea"
+     "T00:00:00Z",
+     false},
     {"time", "08:30:06Z", true},
     {"time", "08:30:06+05:30", true},
     {"time", "23:59:60+00:00", true},
@@ -342,10 +350,10 @@ static void test_format_is_a_note_unless_asserted(void **state) {
 static void test_patterns_are_those_of_ecma(void **state) {
     /* pattern (as JSON), matches, does not match */
     static const char *const rows[][3] = {
-        {"^\\\\d+$", "\"123\"", "\"\xd9\xa1\xd9\xa2\""},               /* Arabic digits are not \d */
+        {"^\\\\d+$", "\"123\"", "\"\xd9\xa1\xd9\xa2\""}, /* Arabic digits are not \d */
         {"^\\\\D$", "\"\xd9\xa1\"", "\"1\""},
         {"^\\\\w+$", "\"az_09\"", "\"\xc3\xa9\""},
-        {"^a$", "\"a\"", "\"a\\n\""},                                   /* $ is the end only */
+        {"^a$", "\"a\"", "\"a\\n\""}, /* $ is the end only */
         {"^.$", "\"\xc3\xa9\"", "\"\\u2028\""},
         {"^\\\\s$", "\"\\ufeff\"", "\"x\""},
         {"^\\\\s$", "\"\\u00a0\"", "\"\\u0085\""},
@@ -355,7 +363,7 @@ static void test_patterns_are_those_of_ecma(void **state) {
         {"^[\\\\s\\\\S]$", "\"\\n\"", "\"ab\""},
         {"^[^]$", "\"\\n\"", "\"\""},
         {"^(?:[]|a)$", "\"a\"", "\"]\""},
-        {"^[[:alpha:]]$", "\"a]\"", "\"b\""},                         /* no POSIX classes */
+        {"^[[:alpha:]]$", "\"a]\"", "\"b\""}, /* no POSIX classes */
         {"^\\\\p{Lu}\\\\p{Lowercase_Letter}+$", "\"\xc3\x89t\xc3\xa9\"", "\"\xc3\xa9t\xc3\xa9\""},
         {"^\\\\p{Script=Greek}+$", "\"\xce\xb1\"", "\"a\""},
         {"^\\\\p{gc=Nd}\\\\P{Letter}$", "\"1-\"", "\"1a\""},
@@ -363,9 +371,9 @@ static void test_patterns_are_those_of_ecma(void **state) {
         {"^[\\\\p{L}\\\\-' ]+$", "\"O'Neil-\xc3\x9f\"", "\"a1\""},
         {"^\\\\u{1F600}\\\\uD83D\\\\uDE00$", "\"\xf0\x9f\x98\x80\xf0\x9f\x98\x80\"", "\"x\""},
         {"^\\\\x41\\\\cA\\\\t$", "\"A\\u0001\\t\"", "\"A\""},
-        {"^(a)?\\\\1b$", "\"b\"", "\"ab\""},                          /* an unset group is empty */
+        {"^(a)?\\\\1b$", "\"b\"", "\"ab\""}, /* an unset group is empty */
         {"^(?<n>a|b)\\\\k<n>$", "\"bb\"", "\"ab\""},
-        {"^a{,2}$", "\"a{,2}\"", "\"aa\""},                            /* no quantifier in ECMA-262 */
+        {"^a{,2}$", "\"a{,2}\"", "\"aa\""}, /* no quantifier in ECMA-262 */
         {"^a{2}]}$", "\"aa]}\"", "\"a]}\""},
         {"^(?=a).(?!c)b?(?<=b)$", "\"ab\"", "\"ac\""},
         {"^[\\\\w.-]+@[a-z-]+\\\\.ch$", "\"a.b-c@d-e.ch\"", "\"a b@c.ch\""},
@@ -387,12 +395,28 @@ static void test_patterns_are_those_of_ecma(void **state) {
 
 static void test_patterns_beyond_ecma_are_refused(void **state) {
     static const char *const rows[] = {
-        "(*UTF)a",     "a*+",       "(?i)a",      "(?>a)",      "(?|a|b)",   "(?#x)",         "(?R)",      "\\\\Aa",
-        "a\\\\z",      "\\\\Qa",    "\\\\K",      "\\\\h",      "\\\\N",     "\\\\_",         "\\\\1(",    "(a",
-        "a)",          "[a",        "[z-a]",      "*a",         "a|*",       "(?:+)",         "^*",        "(?=a)*",
-        "\\\\",        "\\\\u{110000}", "\\\\ud800", "\\\\x4",  "\\\\01",    "\\\\c1",        "\\\\p{Nope}", "\\\\pL",
-        "\\\\p{^Lu}",  "\\\\p{gc=Greek}", "(?<1a>b)", "(?<a>b)(?<a>c)", "\\\\k<a>", "a{2,1}", "a{99999}",  "(?<=a+)b",
-        "\\\\2(a)",    "(?P<a>b)",  "(?C1)a",     "(?&a)",
+        "(*UTF)a",     "a*+",
+        "(?i)a",       "(?>a)",
+        "(?|a|b)",     "(?#x)",
+        "(?R)",        "\\\\Aa",
+        "a\\\\z",      "\\\\Qa",
+        "\\\\K",       "\\\\h",
+        "\\\\N",       "\\\\_",
+        "\\\\1(",      "(a",
+        "a)",          "[a",
+        "[z-a]",       "*a",
+        "a|*",         "(?:+)",
+        "^*",          "(?=a)*",
+        "\\\\",        "\\\\u{110000}",
+        "\\\\ud800",   "\\\\x4",
+        "\\\\01",      "\\\\c1",
+        "\\\\p{Nope}", "\\\\pL",
+        "\\\\p{^Lu}",  "\\\\p{gc=Greek}",
+        "(?<1a>b)",    "(?<a>b)(?<a>c)",
+        "\\\\k<a>",    "a{2,1}",
+        "a{99999}",    "(?<=a+)b",
+        "\\\\2(a)",    "(?P<a>b)",
+        "(?C1)a",      "(?&a)",
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -411,8 +435,9 @@ static void test_patterns_beyond_ecma_are_refused(void **state) {
 
 /* The patterns that hang naive matchers end, within the bound and soon. */
 static void test_pattern_effort_is_bounded(void **state) {
-    static const char *const patterns[] = {"^(a+)+$",           "(a*)*b",    "^(a|a)*$",       "(x+x+)+y", "a*a*a*a*a*b",
-                                           "^(([a-z])+.)+[A-Z]([a-z])+$", "(a*)\\\\1b", "(?:(a*)\\\\1)*c", "(?=(a+))a*b"};
+    static const char *const patterns[] = {"^(a+)+$",    "(a*)*b",          "^(a|a)*$",
+                                           "(x+x+)+y",   "a*a*a*a*a*b",     "^(([a-z])+.)+[A-Z]([a-z])+$",
+                                           "(a*)\\\\1b", "(?:(a*)\\\\1)*c", "(?=(a+))a*b"};
     char *instance = calloc(1, 70000);
     (void)state;
     assert_non_null(instance);
@@ -431,10 +456,12 @@ static void test_pattern_effort_is_bounded(void **state) {
     }
     free(instance);
     tr_error err = {0};
-    assert_int_equal(verdict("{\"items\":{\"pattern\":\"^(a+)+$\"}}", "[\"ok\",\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\"]", &err),
+    assert_int_equal(verdict("{\"items\":{\"pattern\":\"^(a+)+$\"}}",
+                             "[\"ok\",\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\"]", &err),
                      TR_E_VALIDATION);
     assert_string_equal(err.where, "/0"); /* the first one does not match */
-    assert_int_equal(verdict("{\"items\":{\"pattern\":\"^(a+)+$\"}}", "[\"aa\",\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\"]", &err),
+    assert_int_equal(verdict("{\"items\":{\"pattern\":\"^(a+)+$\"}}",
+                             "[\"aa\",\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\"]", &err),
                      TR_E_VALIDATION);
     assert_string_equal(err.where, "/1");
     assert_non_null(strstr(err.what, "too much work"));
@@ -448,26 +475,40 @@ static void test_errors_name_place_and_wish(void **state) {
     assert_invalid("{\"properties\":{\"a/b\":{\"items\":{\"maximum\":1.50}}}}", "{\"a/b\":[1,2]}", "/a~1b/1",
                    "maximum: must be at most 1.50");
     assert_invalid("{\"required\":[\"b\",\"a\"]}", "{\"b\":1}", "", "required: the member a is missing");
-    assert_invalid("{\"additionalProperties\":false}", "{\"x\":1}", "/x", "additionalProperties: nothing is allowed here");
-    assert_invalid("{\"anyOf\":[{\"type\":\"null\"},{\"minimum\":3}]}", "1", "", "anyOf: must match at least one of 2");
-    assert_invalid("{\"oneOf\":[true,true]}", "1", "", "oneOf: must match exactly one of 2 schemas, and matches more");
+    assert_invalid("{\"additionalProperties\":false}", "{\"x\":1}", "/x",
+                   "additionalProperties: nothing is allowed here");
+    assert_invalid("{\"anyOf\":[{\"type\":\"null\"},{\"minimum\":3}]}", "1", "",
+                   "anyOf: must match at least one of 2");
+    assert_invalid("{\"oneOf\":[true,true]}", "1", "",
+                   "oneOf: must match exactly one of 2 schemas, and matches more");
     assert_invalid("{\"enum\":[1,2]}", "3", "", "enum: must be one of the 2 values");
     assert_invalid("{\"multipleOf\":0.01}", "0.015", "", "multipleOf: must be a multiple of 0.01");
-    assert_invalid("{\"uniqueItems\":true}", "[1,{\"a\":1,\"b\":2.0},{\"b\":2,\"a\":1e0}]", "", "uniqueItems");
+    assert_invalid("{\"uniqueItems\":true}", "[1,{\"a\":1,\"b\":2.0},{\"b\":2,\"a\":1e0}]", "",
+                   "uniqueItems");
     assert_invalid("{\"propertyNames\":{\"maxLength\":1}}", "{\"ab\":1}", "/ab", "propertyNames");
     assert_invalid("{\"$ref\":\"#/$defs/a\",\"$defs\":{\"a\":{\"minLength\":2}}}", "\"\xc3\xa9\"", "",
                    "minLength: must have at least 2 characters");
     assert_invalid("{\"properties\":{\"a\":true},\"unevaluatedProperties\":false}", "{\"a\":1,\"b\":2}", "/b",
                    "unevaluatedProperties");
-    assert_invalid("{\"dependentRequired\":{\"a\":[\"b\"]}}", "{\"a\":1}", "", "dependentRequired: the member b is missing");
+    assert_invalid("{\"dependentRequired\":{\"a\":[\"b\"]}}", "{\"a\":1}", "",
+                   "dependentRequired: the member b is missing");
 }
 
 /* A text that is long, secret and wrong in every way must not show in any error. */
 static void test_errors_never_quote_the_instance(void **state) {
     static const char *const schemas[] = {
-        "{\"type\":\"number\"}",  "{\"const\":1}",           "{\"enum\":[\"a\"]}",      "{\"maxLength\":2}",
-        "{\"minLength\":99}",     "{\"pattern\":\"^x$\"}",   "{\"format\":\"email\"}",  "{\"format\":\"regex\"}",
-        "{\"not\":true}",         "false",                   "{\"anyOf\":[false]}",     "{\"oneOf\":[false]}",
+        "{\"type\":\"number\"}",
+        "{\"const\":1}",
+        "{\"enum\":[\"a\"]}",
+        "{\"maxLength\":2}",
+        "{\"minLength\":99}",
+        "{\"pattern\":\"^x$\"}",
+        "{\"format\":\"email\"}",
+        "{\"format\":\"regex\"}",
+        "{\"not\":true}",
+        "false",
+        "{\"anyOf\":[false]}",
+        "{\"oneOf\":[false]}",
         "{\"if\":true,\"then\":{\"const\":0}}",
     };
     (void)state;
@@ -531,12 +572,16 @@ static void test_faults_of_schemas_are_named(void **state) {
     assert_refused("{\"$ref\":\"#/required\",\"required\":[]}", "/required", "object or a boolean");
     assert_refused("{\"$ref\":1}", "/$ref", "string");
     assert_refused("{\"$id\":\"a#b\"}", "/$id", "fragment");
-    assert_refused("{\"$defs\":{\"a\":{\"$id\":\"x\"},\"b\":{\"$id\":\"x\"}}}", "/$defs/b/$id", "another part");
+    assert_refused("{\"$defs\":{\"a\":{\"$id\":\"x\"},\"b\":{\"$id\":\"x\"}}}", "/$defs/b/$id",
+                   "another part");
     assert_refused("{\"$anchor\":\"1\"}", "/$anchor", "letter");
-    assert_refused("{\"$defs\":{\"a\":{\"$anchor\":\"x\"},\"b\":{\"$anchor\":\"x\"}}}", "/$defs/b/$anchor", "another place");
+    assert_refused("{\"$defs\":{\"a\":{\"$anchor\":\"x\"},\"b\":{\"$anchor\":\"x\"}}}", "/$defs/b/$anchor",
+                   "another place");
     assert_refused("1", "", "object or a boolean");
     tr_schema *schema = NULL;
-    assert_int_equal(compile("{\"x-anything\":1,\"$comment\":\"c\",\"examples\":[1],\"default\":2}", true, &schema, NULL), TR_OK);
+    assert_int_equal(
+        compile("{\"x-anything\":1,\"$comment\":\"c\",\"examples\":[1],\"default\":2}", true, &schema, NULL),
+        TR_OK);
     tr_schema_free(schema);
 }
 
@@ -545,13 +590,16 @@ static void test_compiles_at_a_pointer(void **state) {
     tr_schema *schema = NULL;
     tr_error err = {0};
     (void)state;
-    cJSON *tree = json("{\"openapi\":\"3.1.0\",\"components\":{\"schemas\":{\"A\":{\"properties\":{\"b\":{\"$ref\":"
-                       "\"#/components/schemas/B\"}}},\"B\":{\"type\":\"integer\"},\"C\":{\"$ref\":\"#/nowhere\"}}}}");
+    cJSON *tree =
+        json("{\"openapi\":\"3.1.0\",\"components\":{\"schemas\":{\"A\":{\"properties\":{\"b\":{\"$ref\":"
+             "\"#/components/schemas/B\"}}},\"B\":{\"type\":\"integer\"},\"C\":{\"$ref\":\"#/nowhere\"}}}}");
     assert_int_equal(tr_schema_compile(tree, "/components/schemas/A", &options, &schema, &err), TR_OK);
     cJSON *good = json("{\"b\":1}"), *bad = json("{\"b\":\"1\"}");
-    assert_int_equal(tr_schema_compile(tree, "/components/schemas/D", &options, &schema, &err), TR_E_VALIDATION);
+    assert_int_equal(tr_schema_compile(tree, "/components/schemas/D", &options, &schema, &err),
+                     TR_E_VALIDATION);
     tr_schema *other = NULL;
-    assert_int_equal(tr_schema_compile(tree, "/components/schemas/C", &options, &other, &err), TR_E_VALIDATION);
+    assert_int_equal(tr_schema_compile(tree, "/components/schemas/C", &options, &other, &err),
+                     TR_E_VALIDATION);
     assert_string_equal(err.where, "/components/schemas/C/$ref");
     cJSON_Delete(tree); /* the schema does not need it any more */
     assert_int_equal(tr_schema_validate(schema, good, &err), TR_OK);
@@ -567,16 +615,19 @@ static void test_compiles_at_a_pointer(void **state) {
 static void test_endless_references_are_refused(void **state) {
     (void)state;
     assert_refused("{\"$ref\":\"#\"}", "", "without end");
-    assert_refused("{\"$defs\":{\"a\":{\"allOf\":[{\"$ref\":\"#/$defs/b\"}]},\"b\":{\"anyOf\":[true,{\"$ref\":\"#/$defs/a\"}]}}}",
+    assert_refused("{\"$defs\":{\"a\":{\"allOf\":[{\"$ref\":\"#/$defs/"
+                   "b\"}]},\"b\":{\"anyOf\":[true,{\"$ref\":\"#/$defs/a\"}]}}}",
                    "/$defs/b/anyOf/1", "without end");
     assert_refused("{\"if\":{\"$ref\":\"#\"}}", "/if", "without end");
     assert_refused("{\"not\":{\"$ref\":\"#\"}}", "/not", "without end");
     assert_refused("{\"dependentSchemas\":{\"a\":{\"$ref\":\"#\"}}}", "/dependentSchemas/a", "without end");
     /* Recursion that goes down into the value is what it is for. */
-    assert_valid("{\"properties\":{\"child\":{\"$ref\":\"#\"}},\"additionalProperties\":false}", "{\"child\":{\"child\":{}}}");
+    assert_valid("{\"properties\":{\"child\":{\"$ref\":\"#\"}},\"additionalProperties\":false}",
+                 "{\"child\":{\"child\":{}}}");
     /* Where a $dynamicRef leads is not known beforehand: bounded while validating. */
     assert_invalid("{\"$dynamicAnchor\":\"a\",\"$dynamicRef\":\"#a\"}", "1", "", "nested too deep");
-    assert_invalid("{\"not\":{\"$dynamicAnchor\":\"a\",\"not\":{\"$dynamicRef\":\"#a\"}}}", "1", "", "nested too deep");
+    assert_invalid("{\"not\":{\"$dynamicAnchor\":\"a\",\"not\":{\"$dynamicRef\":\"#a\"}}}", "1", "",
+                   "nested too deep");
 }
 
 static void test_chains_are_bounded(void **state) {
@@ -600,7 +651,7 @@ static void test_chains_are_bounded(void **state) {
     tr_buf_reset(&text);
     tr_buf_puts(&text, "{\"allOf\":[");
     for (int i = 0; i < 400; i++)
-        tr_buf_printf(&text, "%s{\"pattern\":\"(?:a{1000}){%d}\"}", i ? "," : "", 25);
+        tr_buf_printf(&text, "%s{\"pattern\":\"(?:[ab]c){500}\"}", i ? "," : "");
     tr_buf_puts(&text, "]}");
     assert_int_equal(compile(text.data, true, &schema, &err), TR_E_VALIDATION);
     assert_non_null(strstr(err.what, "too large together"));
@@ -645,7 +696,8 @@ static void test_exponential_schemas_are_bounded(void **state) {
     (void)state;
     tr_buf_puts(&text, "{\"$ref\":\"#/$defs/d0\",\"$defs\":{");
     for (int i = 0; i < 50; i++)
-        tr_buf_printf(&text, "\"d%d\":{\"allOf\":[{\"$ref\":\"#/$defs/d%d\"},{\"$ref\":\"#/$defs/d%d\"}]},", i, i + 1, i + 1);
+        tr_buf_printf(&text, "\"d%d\":{\"allOf\":[{\"$ref\":\"#/$defs/d%d\"},{\"$ref\":\"#/$defs/d%d\"}]},",
+                      i, i + 1, i + 1);
     tr_buf_puts(&text, "\"d50\":true}}");
     assert_bounded(text.data, "1", "too much work");
     tr_buf_clear(&text);
@@ -711,10 +763,11 @@ static void test_one_schema_many_threads(void **state) {
     pthread_t threads[4];
     tr_schema *schema = NULL;
     (void)state;
-    assert_int_equal(compile("{\"properties\":{\"a\":{\"items\":{\"pattern\":\"^x\\\\d$\"}},\"b\":{\"$ref\":\"#\"}},"
-                             "\"unevaluatedProperties\":false}",
-                             true, &schema, NULL),
-                     TR_OK);
+    assert_int_equal(
+        compile("{\"properties\":{\"a\":{\"items\":{\"pattern\":\"^x\\\\d$\"}},\"b\":{\"$ref\":\"#\"}},"
+                "\"unevaluatedProperties\":false}",
+                true, &schema, NULL),
+        TR_OK);
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, validate_often, schema), 0);
     for (size_t i = 0; i < 4; i++) {
@@ -734,12 +787,36 @@ static uint32_t next_random(uint32_t *seed) {
 
 /* JSON made of keywords in no sensible way: the compiler and the walk must only not fall over. */
 static void put_random(tr_buf *out, uint32_t *seed, int depth) {
-    static const char *const words[] = {"type", "items", "properties", "$ref", "allOf", "not", "if", "then", "pattern", "$id",
-                                        "$anchor", "$dynamicRef", "$dynamicAnchor", "enum", "const", "required", "prefixItems",
-                                        "unevaluatedItems", "unevaluatedProperties", "contains", "minContains", "$defs",
-                                        "patternProperties", "additionalProperties", "uniqueItems", "anyOf", "oneOf"};
-    static const char *const scalars[] = {"true", "false", "null", "1", "-0.5", "\"string\"", "\"#\"", "\"#/$defs/a\"",
-                                          "\"a\"", "\"#a\"", "\"^a*$\"", "\"object\"", "1e5", "{}", "[]"};
+    static const char *const words[] = {"type",
+                                        "items",
+                                        "properties",
+                                        "$ref",
+                                        "allOf",
+                                        "not",
+                                        "if",
+                                        "then",
+                                        "pattern",
+                                        "$id",
+                                        "$anchor",
+                                        "$dynamicRef",
+                                        "$dynamicAnchor",
+                                        "enum",
+                                        "const",
+                                        "required",
+                                        "prefixItems",
+                                        "unevaluatedItems",
+                                        "unevaluatedProperties",
+                                        "contains",
+                                        "minContains",
+                                        "$defs",
+                                        "patternProperties",
+                                        "additionalProperties",
+                                        "uniqueItems",
+                                        "anyOf",
+                                        "oneOf"};
+    static const char *const scalars[] = {"true",       "false",      "null",          "1",     "-0.5",
+                                          "\"string\"", "\"#\"",      "\"#/$defs/a\"", "\"a\"", "\"#a\"",
+                                          "\"^a*$\"",   "\"object\"", "1e5",           "{}",    "[]"};
     uint32_t kind = next_random(seed) % 5;
     if (depth == 0 || kind == 0) {
         tr_buf_puts(out, scalars[next_random(seed) % (sizeof scalars / sizeof *scalars)]);
@@ -754,7 +831,8 @@ static void put_random(tr_buf *out, uint32_t *seed, int depth) {
         uint32_t first = next_random(seed), n = next_random(seed) % 5;
         tr_buf_putc(out, '{');
         for (uint32_t i = 0; i < n; i++) {
-            tr_buf_printf(out, "%s\"%s\":", i ? "," : "", words[(first + i * 4) % (sizeof words / sizeof *words)]);
+            tr_buf_printf(out, "%s\"%s\":", i ? "," : "",
+                          words[(first + i * 4) % (sizeof words / sizeof *words)]);
             put_random(out, seed, depth - 1);
         }
         tr_buf_putc(out, '}');

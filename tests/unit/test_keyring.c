@@ -1,4 +1,5 @@
-/* The keyring: its file, its errors, its threads. scrypt runs at a low cost here, but for the one test that says so. */
+/* The keyring: its file, its errors, its threads. scrypt runs at a low cost here, but for the one test that
+ * says so. */
 #include "hex.h"
 
 #include <errno.h>
@@ -113,9 +114,11 @@ static void test_wrap_and_unwrap(void **state) {
     assert_int_equal(tr_keyring_unwrap(ring, 1, (tr_bytes){wrapped.data, wrapped.len}, &back, NULL), TR_OK);
     assert_int_equal(back.len, 32);
     assert_memory_equal(back.data, key.data, 32);
-    assert_int_equal(tr_keyring_unwrap(ring, 2, (tr_bytes){wrapped.data, wrapped.len}, &back, NULL), TR_E_NOT_FOUND);
+    assert_int_equal(tr_keyring_unwrap(ring, 2, (tr_bytes){wrapped.data, wrapped.len}, &back, NULL),
+                     TR_E_NOT_FOUND);
     wrapped.data[3] ^= 1;
-    assert_int_equal(tr_keyring_unwrap(ring, 1, (tr_bytes){wrapped.data, wrapped.len}, &back, NULL), TR_E_CORRUPT);
+    assert_int_equal(tr_keyring_unwrap(ring, 1, (tr_bytes){wrapped.data, wrapped.len}, &back, NULL),
+                     TR_E_CORRUPT);
     tr_keyring_close(ring);
     tr_keyring_close(NULL);
     tr_secret_clear(&key);
@@ -371,7 +374,8 @@ static void test_tampering(void **state) {
         {"{\"kdf\":{\"p\":1000000}}", TR_E_CORRUPT},
         {"{\"kdf\":{\"salt\":\"AAAA\"}}", TR_E_CORRUPT},
         {"{\"kdf\":null}", TR_E_CORRUPT},
-        /* Nothing opens any more, as with a wrong passphrase: who changes these cannot be told from who mistypes. */
+        /* Nothing opens any more, as with a wrong passphrase: who changes these cannot be told from who
+           mistypes. */
         {"{\"kdf\":{\"ln\":5}}", TR_E_WRONG_KEY},
         {"{\"kdf\":{\"salt\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}}", TR_E_WRONG_KEY},
         {"{\"format\":\"tresor-keyring-2\"}", TR_E_CONFIG},
@@ -392,7 +396,8 @@ static void test_one_master_of_two_damaged(void **state) {
     cJSON *masters = cJSON_GetObjectItem(document, "masters");
     cJSON *second = cJSON_Duplicate(cJSON_GetArrayItem(masters, 0), true);
     cJSON_ReplaceItemInObject(second, "version", cJSON_CreateNumber(2));
-    cJSON_ReplaceItemInObject(second, "key", cJSON_CreateString("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
+    cJSON_ReplaceItemInObject(second, "key",
+                              cJSON_CreateString("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
     cJSON_AddItemToArray(masters, second);
     store_with_checksum(document);
     refused(&passphrase, TR_E_CORRUPT);
@@ -419,7 +424,8 @@ static void test_failed_save_changes_nothing(void **state) {
     assert_null(key.data);
     assert_int_equal(load(after, sizeof after), n);
     assert_memory_equal(before, after, n);
-    /* The ring has forgotten the key; the next try makes one and keeps it. tear_down sees that no file was left. */
+    /* The ring has forgotten the key; the next try makes one and keeps it. tear_down sees that no file was
+     * left. */
     assert_int_equal(tr_keyring_named_key(ring, "vault.db", false, &key, NULL), TR_E_NOT_FOUND);
     assert_int_equal(tr_keyring_named_key(ring, "vault.db", true, &key, NULL), TR_OK);
     tr_keyring_close(ring);
@@ -491,7 +497,8 @@ static void *use(void *argument) {
         tr_buf wrapped = TR_BUF_INIT;
         uint32_t version = 0;
         good = tr_keyring_wrap(me->ring, &key, &wrapped, &version, NULL) == TR_OK &&
-               tr_keyring_unwrap(me->ring, version, (tr_bytes){wrapped.data, wrapped.len}, &back, NULL) == TR_OK &&
+               tr_keyring_unwrap(me->ring, version, (tr_bytes){wrapped.data, wrapped.len}, &back, NULL) ==
+                   TR_OK &&
                memcmp(key.data, back.data, 32) == 0;
         tr_buf_clear(&wrapped);
     }

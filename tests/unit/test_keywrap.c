@@ -18,7 +18,8 @@ static void test_vectors(void **state) {
         const bool valid = strcmp(field[0], "valid") == 0;
         hex_secret(field[1], &kek);
         hex_secret(field[2], &key);
-        assert_int_equal(tr_keyunwrap(&kek, (tr_bytes){wrapped, n}, &back, NULL), valid ? TR_OK : TR_E_CORRUPT);
+        assert_int_equal(tr_keyunwrap(&kek, (tr_bytes){wrapped, n}, &back, NULL),
+                         valid ? TR_OK : TR_E_CORRUPT);
         if (valid) {
             tr_buf out = TR_BUF_INIT;
             assert_hex(back.data, back.len, field[2]);
@@ -35,7 +36,8 @@ static void test_vectors(void **state) {
     assert_true(seen > 30);
 }
 
-static void openssl_wraps(const char *cipher_name, const char *kek_hex, const char *key_hex, const char *wrapped_hex) {
+static void openssl_wraps(const char *cipher_name, const char *kek_hex, const char *key_hex,
+                          const char *wrapped_hex) {
     EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, cipher_name, NULL);
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     uint8_t kek[32], key[64], out[80];
@@ -50,8 +52,8 @@ static void openssl_wraps(const char *cipher_name, const char *kek_hex, const ch
     EVP_CIPHER_free(cipher);
 }
 
-/* RFC 5649 section 6 has 192-bit wrapping keys only, and RFC 3394 section 4.6 has no padding; so they are held against
- * the library that does our 256-bit wrapping. */
+/* RFC 5649 section 6 has 192-bit wrapping keys only, and RFC 3394 section 4.6 has no padding; so they are
+ * held against the library that does our 256-bit wrapping. */
 static void test_rfc_vectors_of_the_library(void **state) {
     (void)state;
     const char *kek = "5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8";
@@ -78,7 +80,8 @@ static void test_every_flip_and_truncation(void **state) {
     assert_memory_equal(back.data, key.data, 32);
     for (size_t i = 0; i < TR_WRAPPED_KEY_LEN; i++) {
         wrapped[i] ^= 0x10;
-        assert_int_equal(tr_keyunwrap(&kek, (tr_bytes){wrapped, TR_WRAPPED_KEY_LEN}, &back, NULL), TR_E_CORRUPT);
+        assert_int_equal(tr_keyunwrap(&kek, (tr_bytes){wrapped, TR_WRAPPED_KEY_LEN}, &back, NULL),
+                         TR_E_CORRUPT);
         wrapped[i] ^= 0x10;
         assert_int_equal(tr_keyunwrap(&kek, (tr_bytes){wrapped, i}, &back, NULL), TR_E_CORRUPT);
     }

@@ -60,7 +60,7 @@ static void refuses_what_would_break_the_head(void **state) {
 
 static void has_room_for_the_maximum_only(void **state) {
     (void)state;
-    static char names[TR_RESPONSE_HEADERS_MAX + 1][8];
+    static char names[TR_RESPONSE_HEADERS_MAX + 1][16];
     tr_response r;
     tr_response_init(&r);
     for (int i = 0; i < TR_RESPONSE_HEADERS_MAX; i++) {

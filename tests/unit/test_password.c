@@ -6,7 +6,8 @@
 
 #include "crypto/password.h"
 
-static void scrypt_is(const char *password, const char *salt, uint64_t n, uint32_t r, uint32_t p, const char *hex) {
+static void scrypt_is(const char *password, const char *salt, uint64_t n, uint32_t r, uint32_t p,
+                      const char *hex) {
     tr_secret out = TR_SECRET_INIT;
     assert_int_equal(tr_scrypt(text_bytes(password), text_bytes(salt), n, r, p, 64, &out, NULL), TR_OK);
     assert_hex(out.data, out.len, hex);
@@ -59,12 +60,14 @@ static void test_hash_and_check(void **state) {
     assert_false(matches(NULL, "correct horse battery"));
 }
 
-/* A cost that was raised or lowered later still verifies: made with the vector of RFC 7914 for N = 1024, cut to 32. */
+/* A cost that was raised or lowered later still verifies: made with the vector of RFC 7914 for N = 1024, cut
+ * to 32. */
 static void test_other_cost(void **state) {
     (void)state;
     tr_secret hash = TR_SECRET_INIT;
     char text[64], stored[TR_PASSWORD_HASH_MAX];
-    assert_int_equal(tr_scrypt(text_bytes("password"), text_bytes("NaClNaCl"), 1024, 8, 2, 32, &hash, NULL), TR_OK);
+    assert_int_equal(tr_scrypt(text_bytes("password"), text_bytes("NaClNaCl"), 1024, 8, 2, 32, &hash, NULL),
+                     TR_OK);
     tr_base64url_encode(hash.data, hash.len, text);
     (void)snprintf(stored, sizeof stored, "$scrypt$ln=10,r=8,p=2$TmFDbE5hQ2w$%s", text);
     assert_true(matches(stored, "password"));
@@ -89,7 +92,8 @@ static void test_damaged(void **state) {
         "$scrypt$ln= 5,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         "$scrypt$ln=-5,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         "$scrypt$ln=0,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        "$scrypt$ln=20,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* 1 GiB */
+        "$scrypt$ln=20,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* 1 GiB
+                                                                                                     */
         "$scrypt$ln=63,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         "$scrypt$ln=15,r=99,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         "$scrypt$ln=15,r=8,p=0$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
@@ -134,7 +138,8 @@ static void test_generate(void **state) {
     int kinds = 0;
     for (int c = 0; c < 256; c++) {
         kinds += seen[c] > 0;
-        assert_true(seen[c] == 0 || (seen[c] > 75 && seen[c] < 260)); /* 4,800 characters of 31 kinds: 155 each */
+        assert_true(seen[c] == 0 ||
+                    (seen[c] > 75 && seen[c] < 260)); /* 4,800 characters of 31 kinds: 155 each */
     }
     assert_int_equal(kinds, 31);
 }
@@ -159,7 +164,8 @@ static void test_gate(void **state) {
     tr_secret hash = TR_SECRET_INIT;
     char text[64], stored[TR_PASSWORD_HASH_MAX];
     pthread_t threads[CALLERS];
-    assert_int_equal(tr_scrypt(text_bytes("password"), text_bytes("NaClNaCl"), 4096, 8, 1, 32, &hash, NULL), TR_OK);
+    assert_int_equal(tr_scrypt(text_bytes("password"), text_bytes("NaClNaCl"), 4096, 8, 1, 32, &hash, NULL),
+                     TR_OK);
     tr_base64url_encode(hash.data, hash.len, text);
     (void)snprintf(stored, sizeof stored, "$scrypt$ln=12,r=8,p=1$TmFDbE5hQ2w$%s", text);
     for (int i = 0; i < CALLERS; i++)
@@ -174,10 +180,10 @@ static void test_gate(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scrypt),       cmocka_unit_test(test_scrypt_refuses),
+        cmocka_unit_test(test_scrypt),         cmocka_unit_test(test_scrypt_refuses),
         cmocka_unit_test(test_hash_and_check), cmocka_unit_test(test_other_cost),
-        cmocka_unit_test(test_damaged),      cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_generate),     cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_generate),       cmocka_unit_test(test_gate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,8 +105,8 @@ static inline int fixture_down(void **state) {
     return 0;
 }
 
-/* The writer's transaction in the test's own thread, while the writer sleeps: the tests of the tables call the store's
- * functions one by one with it. */
+/* The writer's transaction in the test's own thread, while the writer sleeps: the tests of the tables call
+ * the store's functions one by one with it. */
 static inline tr_db *fixture_tx(fixture *f) {
     f->store->group.level = 1;
     return &f->store->group.tx;
@@ -133,7 +133,8 @@ static inline void fixture_copy(const fixture *f, const char *from, const char *
     char source[128], target[128], bytes[65536];
     fixture_path(f, from, source);
     fixture_path(f, to, target);
-    int in = open(source, O_RDONLY | O_CLOEXEC), out = open(target, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int in = open(source, O_RDONLY | O_CLOEXEC),
+        out = open(target, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert_true(in >= 0 && out >= 0);
     for (ssize_t n; (n = read(in, bytes, sizeof bytes)) > 0;)
         assert_int_equal(write(out, bytes, (size_t)n), n);

@@ -11,7 +11,8 @@ static void files_are_private(void **state) {
     mode_t before = umask(0);
     fixture_put(f, "a");
     umask(before);
-    static const char *const files[] = {"vault.db", "keys.db", "audit.db", "lock", "vault.db-wal", "vault.db-shm"};
+    static const char *const files[] = {"vault.db", "keys.db",      "audit.db",
+                                        "lock",     "vault.db-wal", "vault.db-shm"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct stat info;
         fixture_path(f, files[i], path);
@@ -87,7 +88,7 @@ static void a_missing_folder_or_file_is_named(void **state) {
     fixture_close(f);
     (void)snprintf(path, sizeof path, "%s", f->dir);
     (void)snprintf(f->dir, sizeof f->dir, "/tmp/tresor-test-none");
-    assert_status(f, fixture_open(f, false), TR_E_IO);
+    assert_status(f, fixture_open(f, false), TR_E_CONFIG);
     (void)snprintf(f->dir, sizeof f->dir, "%.60s", path);
 }
 
@@ -157,7 +158,8 @@ static void damage_in_the_middle_is_found_and_bounded(void **state) {
         assert_status(f, tr_key_get(fixture_reader(f), &id, nothing, NULL, &f->err), TR_E_CORRUPT);
         assert_status(f, tr_store_write(f->store, key_job, &other, &f->err), TR_E_CORRUPT);
         assert_string_equal(f->err.where, "keys.db");
-        assert_status(f, tr_named_key_get(fixture_reader(f), "index", nothing, NULL, &f->err), TR_E_NOT_FOUND);
+        assert_status(f, tr_named_key_get(fixture_reader(f), "index", nothing, NULL, &f->err),
+                      TR_E_NOT_FOUND);
         fixture_put(f, "goes on");
         fixture_append(f, "{}");
     }
@@ -184,14 +186,16 @@ static void a_newer_schema_is_refused(void **state) {
 
 static void migrations_are_whole_or_not_at_all(void **state) {
     fixture *f = *state;
-    static const struct tr_migration_text good[] = {{"vault", 1, "a", "this is not run again"},
-                                                    {"keys", 2, "b", "not for this database"},
-                                                    {"vault", 2, "c", "CREATE TABLE two (a); CREATE TABLE zwei (a)"},
-                                                    {"vault", 3, "d", "ALTER TABLE two ADD COLUMN b"}};
-    static const struct tr_migration_text bad[] = {{"vault", 1, "a", ""},
-                                                   {"vault", 2, "c", ""},
-                                                   {"vault", 3, "d", ""},
-                                                   {"vault", 4, "e", "CREATE TABLE four (a); CREATE TABLE two (a)"}};
+    static const struct tr_migration_text good[] = {
+        {"vault", 1, "a", "this is not run again"},
+        {"keys", 2, "b", "not for this database"},
+        {"vault", 2, "c", "CREATE TABLE two (a); CREATE TABLE zwei (a)"},
+        {"vault", 3, "d", "ALTER TABLE two ADD COLUMN b"}};
+    static const struct tr_migration_text bad[] = {
+        {"vault", 1, "a", ""},
+        {"vault", 2, "c", ""},
+        {"vault", 3, "d", ""},
+        {"vault", 4, "e", "CREATE TABLE four (a); CREATE TABLE two (a)"}};
     tr_conn *conn = &f->store->group.tx.conns[TR_DB_VAULT];
     int64_t n = 0;
     assert_ok(f, tr_migrate(conn, good, 4, &f->err));
@@ -202,7 +206,8 @@ static void migrations_are_whole_or_not_at_all(void **state) {
     assert_status(f, tr_migrate(conn, bad, 4, &f->err), TR_E_INTERNAL);
     assert_ok(f, tr_conn_pragma_int(conn, "PRAGMA user_version", &n, &f->err));
     assert_int_equal(n, 3);
-    assert_ok(f, tr_conn_pragma_int(conn, "SELECT count(*) FROM sqlite_schema WHERE name = 'four'", &n, &f->err));
+    assert_ok(
+        f, tr_conn_pragma_int(conn, "SELECT count(*) FROM sqlite_schema WHERE name = 'four'", &n, &f->err));
     assert_int_equal(n, 0);
     assert_status(f, tr_migrate_check(conn, good, 3, &f->err), TR_E_CONFIG);
 }

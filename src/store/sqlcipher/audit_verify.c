@@ -83,7 +83,7 @@ static void find_moved(tr_db *db, walk *w) {
 
 static void end(walk *w) {
     tr_audit_verdict *v = w->verdict;
-    if (w->at.seq < w->anchor->seq) {
+    if (v->bad_seq == 0 && w->at.seq < w->anchor->seq) {
         v->bad_seq = w->at.seq + 1;
         (void)snprintf(v->reason, sizeof v->reason, "the log ends at %lld, the vault knows %lld",
                        (long long)w->at.seq, (long long)w->anchor->seq);

@@ -196,6 +196,8 @@ tr_status tr_conn_open(const tr_source *source, tr_db_kind kind, tr_access acces
     /* A closing connection must not stop to copy the WAL back; tr_store_close does it in the end. */
     sqlite3_db_config(conn->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_db_config(conn->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    /* SQLCipher would write its own lines to stderr; what fails is in *err. */
+    TR_TRY(tr_conn_exec(conn, "PRAGMA cipher_log_level = NONE", err));
     TR_TRY(set_key(conn, &source->keys[kind], err));
     TR_TRY(probe(conn, err));
     st = set_up(conn, access, err);

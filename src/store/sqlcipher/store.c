@@ -17,6 +17,8 @@ static tr_status take_lock(tr_store *store, tr_error *err) {
     char path[PATH_MAX];
     (void)snprintf(path, sizeof path, "%s/lock", store->source.dir);
     store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (store->lock_fd < 0 && errno == ENOENT)
+        return tr_fail(err, TR_E_CONFIG, store->source.dir, "the data folder is missing");
     if (store->lock_fd < 0)
         return tr_fail_errno(err, "lock", "cannot open the data folder's lock");
     if (flock(store->lock_fd, LOCK_EX | LOCK_NB) == 0)
