@@ -30,14 +30,35 @@ tr_status tr_read_idempotency_key(tr_call *call, tr_error *err) {
     return tr_sha256(&part, 1, call->key_hash, err);
 }
 
+/* "*", or entity tags with commas between (RFC 9110 section 13.1.1). */
+static bool is_etag_list(const char *p) {
+    if (strcmp(p, "*") == 0)
+        return true;
+    for (;; p++) {
+        p += strspn(p, " \t");
+        p += strncmp(p, "W/", 2) == 0 ? 2 : 0;
+        const char *end = *p == '"' ? strchr(p + 1, '"') : NULL;
+        if (!end)
+            return false;
+        p = end + 1 + strspn(end + 1, " \t");
+        if (*p != ',')
+            return *p == '\0';
+    }
+}
+
+static tr_status read_etags(const tr_call *call, const char *name, const char **value, tr_error *err) {
+    tr_status st = one_header(call, name, value, err);
+    if (st == TR_OK && *value && (strlen(*value) > HEADER_LIST_MAX || !is_etag_list(*value)))
+        st = tr_fail(err, TR_E_BAD_REQUEST, name, "must be * or a list of entity tags, of at most %d bytes",
+                     HEADER_LIST_MAX);
+    return st;
+}
+
 tr_status tr_read_headers(tr_call *call, tr_error *err) {
     const char *purpose = NULL;
-    tr_status st = one_header(call, "If-Match", &call->if_match, err);
+    tr_status st = read_etags(call, "If-Match", &call->if_match, err);
     if (st == TR_OK)
-        st = one_header(call, "If-None-Match", &call->if_none_match, err);
-    if (st == TR_OK && ((call->if_match && strlen(call->if_match) > HEADER_LIST_MAX) ||
-                        (call->if_none_match && strlen(call->if_none_match) > HEADER_LIST_MAX)))
-        st = tr_fail(err, TR_E_BAD_REQUEST, "If-Match", "has more than %d bytes", HEADER_LIST_MAX);
+        st = read_etags(call, "If-None-Match", &call->if_none_match, err);
     if (st == TR_OK)
         st = one_header(call, "Access-Purpose", &purpose, err);
     if (st == TR_OK && purpose)

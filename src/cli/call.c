@@ -174,9 +174,10 @@ static tr_status print_body(void *context, const tr_client_response *response, c
 
 /* ---- all ---- */
 
-static tr_status call(const struct arguments *a, tr_exchange *exchange, long *status, tr_error *err) {
+static tr_status call(const struct arguments *a, const tr_exchange *wanted, long *status, tr_error *err) {
     tr_connection connection;
     tr_cli_body body;
+    tr_exchange exchange = *wanted;
     tr_exchange_answer answer = TR_EXCHANGE_ANSWER_INIT;
     char last = '\n';
     tr_status st = open_body(a, &body, err);
@@ -184,14 +185,14 @@ static tr_status call(const struct arguments *a, tr_exchange *exchange, long *st
     if (st != TR_OK)
         goto out;
     TR_TRY(tr_connection_open(&a->connection, false, &connection, err));
-    exchange->session = connection.session;
-    exchange->client = connection.client;
+    exchange.session = connection.session;
+    exchange.client = connection.client;
     if (a->json || a->data_file) {
-        exchange->body = &body;
-        exchange->content_type = content_type(a, exchange->method);
+        exchange.body = &body;
+        exchange.content_type = content_type(a, exchange.method);
     }
-    exchange->sink = (tr_client_handler){a->include ? print_head : NULL, print_body, &last};
-    TR_TRY(tr_exchange_run(exchange, &answer, err));
+    exchange.sink = (tr_client_handler){a->include ? print_head : NULL, print_body, &last};
+    TR_TRY(tr_exchange_run(&exchange, &answer, err));
     *status = answer.response.status;
     if (last != '\n')
         TR_TRY(print("\n", 1, err));

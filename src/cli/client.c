@@ -150,9 +150,11 @@ tr_status tr_client_new(const tr_client_options *options, tr_client **out, tr_er
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return tr_fail(err, TR_E_INTERNAL, NULL, "libcurl does not start");
     tr_client *client = calloc(1, sizeof *client);
-    tr_status st = client ? TR_OK : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
-    if (st == TR_OK)
-        st = check_url(options->url, &loopback, err);
+    if (!client) {
+        curl_global_cleanup();
+        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    }
+    tr_status st = check_url(options->url, &loopback, err);
     if (st == TR_OK) {
         size_t len = strlen(options->url);
         tr_buf_append(&client->base, options->url, len - (options->url[len - 1] == '/'));

@@ -16,7 +16,7 @@
 
 /* A wrong name, or one that may not be read: the user's to put right, and no failure of storage. */
 static tr_status cannot_open(const char *path, tr_error *err) {
-    return tr_fail(err, TR_E_CONFIG, path, "cannot open the file: %s", strerror(errno));
+    return tr_fail(err, TR_E_CONFIG, path, "cannot be opened: %s", strerror(errno));
 }
 
 tr_status tr_file_read_fd(int fd, const char *name, size_t most, tr_buf *out, tr_error *err) {
@@ -76,11 +76,11 @@ static tr_status open_folder(const char *path, int *fd, tr_error *err) {
         memcpy(folder, path, len);
     folder[len] = '\0';
     *fd = open(len > 0 ? folder : slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return *fd >= 0 ? TR_OK : tr_fail_errno(err, path, "cannot open the folder of the file");
+    return *fd >= 0 ? TR_OK : cannot_open(path, err);
 }
 
 static tr_status sync_folder(const char *path, tr_error *err) {
-    int fd;
+    int fd = -1;
     tr_status st = open_folder(path, &fd, err);
     if (st != TR_OK)
         return st;
@@ -158,7 +158,7 @@ static tr_status wait_for_lock(int fd, const char *path, tr_error *err) {
 tr_status tr_file_lock(const char *path, int *fd, tr_error *err) {
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (*fd < 0)
-        return tr_fail_errno(err, path, "cannot open the lock");
+        return cannot_open(path, err);
     return wait_for_lock(*fd, path, err);
 }
 

@@ -169,7 +169,7 @@ static void forget_scratch(tr_schema *schema) {
 }
 
 static tr_status compile_all(tr_js_compiler *c, const cJSON *root, const char *pointer) {
-    const cJSON *json = tr_json_pointer(root, pointer);
+    const cJSON *json = *pointer ? tr_json_pointer(root, pointer) : root;
     tr_schema *schema = c->schema;
     tr_status st;
     tr_buf_puts(&c->pointer, json ? pointer : "");

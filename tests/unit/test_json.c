@@ -197,8 +197,8 @@ static void test_depth(void **state) {
     refused(text, strlen(text));
     memset(text, '[', 200000);
     refused(text, 200000);
-    for (size_t i = 0; i + 5 <= 200000; i += 5)
-        memcpy(text + i, "{\"a\":", 5);
+    for (size_t i = 0; i < 200000; i++)
+        text[i] = "{\"a\":"[i % 5];
     refused(text, 200000);
 }
 
@@ -214,7 +214,8 @@ static void test_node_limit(void **state) {
     text[n - 1] = ']';
     cJSON_Delete(read_text(text, n)); /* the array counts too */
     text[n - 1] = ',';
-    memcpy(text + n, "1]", 2);
+    text[n] = '1';
+    text[n + 1] = ']';
     refused(text, n + 2);
 }
 

@@ -1,100 +1,14 @@
-/* The keyring: its file, its errors, its threads. scrypt runs at a low cost here, but for the one test that
- * says so. */
-#include "hex.h"
+/* The keyring: what it is for, its file, failing writes, threads. */
+#include "keyring_fixture.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "crypto/keyring_provider.h"
 #include "crypto/keywrap.h"
-
-#define LN 4
-
-static char folder[] = "/tmp/tresor-keyring-XXXXXX";
-static char path[64];
-static tr_secret passphrase, wrong;
-
-static int set_up(void **state) {
-    (void)state;
-    if (!mkdtemp(folder))
-        return -1;
-    (void)snprintf(path, sizeof path, "%s/keyring", folder);
-    return tr_secret_copy(&passphrase, "correct horse", 13, NULL) == TR_OK &&
-                   tr_secret_copy(&wrong, "wrong horse", 11, NULL) == TR_OK
-               ? 0
-               : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    tr_secret_clear(&passphrase);
-    tr_secret_clear(&wrong);
-    return rmdir(folder);
-}
-
-static int remove_file(void **state) {
-    (void)state;
-    return unlink(path) == 0 || errno == ENOENT ? 0 : -1;
-}
-
-static tr_keyring *create(void) {
-    tr_keyring *ring = NULL;
-    tr_error err = {0};
-    assert_int_equal(tr_keyring_create_file_ln(path, &passphrase, LN, &ring, &err), TR_OK);
-    assert_non_null(ring);
-    return ring;
-}
-
-static tr_keyring *open_ring(void) {
-    tr_keyring *ring = NULL;
-    tr_error err = {0};
-    tr_status st = tr_keyring_open_file(path, &passphrase, &ring, &err);
-    if (st != TR_OK)
-        print_error("%s: %s: %s\n", tr_status_slug(st), err.where, err.what);
-    assert_int_equal(st, TR_OK);
-    return ring;
-}
-
-static void refused(const tr_secret *with, tr_status expected) {
-    tr_keyring *ring = (tr_keyring *)&passphrase;
-    tr_error err = {0};
-    assert_int_equal(tr_keyring_open_file(path, with, &ring, &err), expected);
-    assert_null(ring);
-    assert_int_equal(err.status, expected);
-    assert_string_not_equal(err.what, "");
-}
-
-static size_t load(char *text, size_t room) {
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    size_t n = fread(text, 1, room, file);
-    fclose(file);
-    return n;
-}
-
-static void store(const char *text, size_t n) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, n), n);
-    close(fd);
-}
-
-/* A ring with two named keys. */
-static void make_example(void) {
-    tr_keyring *ring = create();
-    tr_secret key = TR_SECRET_INIT;
-    assert_int_equal(tr_keyring_named_key(ring, "vault.db", true, &key, NULL), TR_OK);
-    assert_int_equal(tr_keyring_named_key(ring, "audit.db", true, &key, NULL), TR_OK);
-    tr_secret_clear(&key);
-    tr_keyring_close(ring);
-}
 
 /* ---- what it is for ---- */
 
@@ -262,149 +176,6 @@ static void test_missing_or_not_private(void **state) {
     assert_int_equal(rmdir(path), 0);
 }
 
-static void test_wrong_passphrase(void **state) {
-    (void)state;
-    tr_secret empty = TR_SECRET_INIT;
-    make_example();
-    refused(&wrong, TR_E_WRONG_KEY);
-    refused(&empty, TR_E_CONFIG);
-    tr_keyring_close(open_ring());
-}
-
-static void test_every_changed_byte_is_damage(void **state) {
-    (void)state;
-    static const unsigned char changes[] = {1, 2, 4, 8, 16, 32, 64, 128, 255};
-    char text[8192];
-    make_example();
-    size_t n = load(text, sizeof text);
-    assert_true(n > 500 && n < sizeof text);
-    for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < sizeof changes; k++) {
-            text[i] ^= (char)changes[k];
-            store(text, n);
-            refused(&passphrase, TR_E_CORRUPT);
-            text[i] ^= (char)changes[k];
-        }
-    }
-    store(text, n);
-    tr_keyring_close(open_ring());
-}
-
-static void test_every_truncation_is_damage(void **state) {
-    (void)state;
-    static char text[1200000];
-    make_example();
-    size_t n = load(text, sizeof text);
-    for (size_t i = 0; i < n; i++) {
-        store(text, i);
-        refused(&passphrase, TR_E_CORRUPT);
-    }
-    for (const char *more = "\n {x"; *more; more++) {
-        text[n] = *more;
-        store(text, n + 1);
-        refused(&passphrase, TR_E_CORRUPT);
-    }
-    memset(text + n, ' ', sizeof text - n);
-    store(text, sizeof text);
-    refused(&passphrase, TR_E_CORRUPT);
-}
-
-/* ---- somebody who knows the format changes it, and makes the checksum anew ---- */
-
-static void store_with_checksum(cJSON *document) {
-    uint8_t hash[TR_SHA256_LEN];
-    char hex[65];
-    tr_buf text = TR_BUF_INIT;
-    cJSON_DeleteItemFromObject(document, "checksum");
-    assert_int_equal(tr_json_print_sorted(document, &text, NULL), TR_OK);
-    assert_int_equal(tr_sha256(&(tr_bytes){text.data, text.len}, 1, hash, NULL), TR_OK);
-    tr_hex_encode(hash, sizeof hash, hex);
-    cJSON_AddStringToObject(document, "checksum", hex);
-    tr_buf_reset(&text);
-    assert_int_equal(tr_json_print_sorted(document, &text, NULL), TR_OK);
-    tr_buf_putc(&text, '\n');
-    store(text.data, text.len);
-    tr_buf_clear(&text);
-}
-
-/* Apply a merge patch to the example's document. */
-static void tampered(const char *patch_text, tr_status expected) {
-    char text[8192];
-    cJSON *document = NULL, *patch = NULL;
-    (void)unlink(path);
-    make_example();
-    assert_int_equal(tr_json_parse(text, load(text, sizeof text), &document, NULL), TR_OK);
-    assert_int_equal(tr_json_parse(patch_text, strlen(patch_text), &patch, NULL), TR_OK);
-    assert_int_equal(tr_json_merge_patch(&document, patch, NULL), TR_OK);
-    store_with_checksum(document);
-    refused(&passphrase, expected);
-    cJSON_Delete(document);
-    cJSON_Delete(patch);
-}
-
-static void test_tampering(void **state) {
-    (void)state;
-    static const struct {
-        const char *patch;
-        tr_status expected;
-    } cases[] = {
-        {"{\"seal\":\"0000000000000000000000000000000000000000000000000000000000000000\"}", TR_E_CORRUPT},
-        {"{\"seal\":\"\"}", TR_E_CORRUPT},
-        {"{\"seal\":null}", TR_E_CORRUPT},
-        {"{\"seal\":7}", TR_E_CORRUPT},
-        {"{\"keys\":{\"audit.db\":null}}", TR_E_CORRUPT},
-        {"{\"keys\":{\"vault.db\":{\"master\":2}}}", TR_E_CORRUPT},
-        {"{\"keys\":{\"vault.db\":{\"wrapped\":\"AAAA\"}}}", TR_E_CORRUPT},
-        {"{\"keys\":{\"vault.db\":{\"wrapped\":\"!\"}}}", TR_E_CORRUPT},
-        {"{\"keys\":[]}", TR_E_CORRUPT},
-        {"{\"keys\":null}", TR_E_CORRUPT},
-        {"{\"more\":1}", TR_E_CORRUPT},
-        {"{\"current\":2}", TR_E_CORRUPT},
-        {"{\"current\":0}", TR_E_CORRUPT},
-        {"{\"current\":4294967297}", TR_E_CORRUPT},
-        {"{\"masters\":[]}", TR_E_CORRUPT},
-        {"{\"masters\":[1]}", TR_E_CORRUPT},
-        {"{\"masters\":{}}", TR_E_CORRUPT},
-        {"{\"masters\":[{\"version\":1,\"created\":\"yesterday\",\"key\":\"AAAA\"}]}", TR_E_CORRUPT},
-        {"{\"masters\":[{\"version\":1,\"created\":\"2026-01-01T00:00:00.000Z\"}]}", TR_E_CORRUPT},
-        {"{\"kdf\":{\"name\":\"none\"}}", TR_E_CORRUPT},
-        {"{\"kdf\":{\"ln\":40}}", TR_E_CORRUPT}, /* must not ask for 128 TiB */
-        {"{\"kdf\":{\"ln\":0}}", TR_E_CORRUPT},
-        {"{\"kdf\":{\"r\":1000000}}", TR_E_CORRUPT},
-        {"{\"kdf\":{\"p\":1000000}}", TR_E_CORRUPT},
-        {"{\"kdf\":{\"salt\":\"AAAA\"}}", TR_E_CORRUPT},
-        {"{\"kdf\":null}", TR_E_CORRUPT},
-        /* Nothing opens any more, as with a wrong passphrase: who changes these cannot be told from who
-           mistypes. */
-        {"{\"kdf\":{\"ln\":5}}", TR_E_WRONG_KEY},
-        {"{\"kdf\":{\"salt\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}}", TR_E_WRONG_KEY},
-        {"{\"format\":\"tresor-keyring-2\"}", TR_E_CONFIG},
-        {"{\"provider\":\"pkcs11\"}", TR_E_CONFIG},
-        {"{\"provider\":null}", TR_E_CONFIG},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        tampered(cases[i].patch, cases[i].expected);
-}
-
-/* A second master key's entry that does not open, while the first does. */
-static void test_one_master_of_two_damaged(void **state) {
-    (void)state;
-    char text[8192];
-    cJSON *document = NULL;
-    make_example();
-    assert_int_equal(tr_json_parse(text, load(text, sizeof text), &document, NULL), TR_OK);
-    cJSON *masters = cJSON_GetObjectItem(document, "masters");
-    cJSON *second = cJSON_Duplicate(cJSON_GetArrayItem(masters, 0), true);
-    cJSON_ReplaceItemInObject(second, "version", cJSON_CreateNumber(2));
-    cJSON_ReplaceItemInObject(second, "key",
-                              cJSON_CreateString("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
-    cJSON_AddItemToArray(masters, second);
-    store_with_checksum(document);
-    refused(&passphrase, TR_E_CORRUPT);
-    refused(&wrong, TR_E_WRONG_KEY);
-    cJSON_Delete(document);
-}
-
 /* ---- failing writes ---- */
 
 static void test_failed_save_changes_nothing(void **state) {
@@ -529,8 +300,6 @@ static void test_threads(void **state) {
     tr_keyring_close(open_ring());
 }
 
-#define RING_TEST(name) cmocka_unit_test_setup_teardown(name, remove_file, remove_file)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         RING_TEST(test_wrap_and_unwrap),
@@ -541,11 +310,6 @@ int main(void) {
         RING_TEST(test_default_cost),
         RING_TEST(test_create_never_overwrites),
         RING_TEST(test_missing_or_not_private),
-        RING_TEST(test_wrong_passphrase),
-        RING_TEST(test_every_changed_byte_is_damage),
-        RING_TEST(test_every_truncation_is_damage),
-        RING_TEST(test_tampering),
-        RING_TEST(test_one_master_of_two_damaged),
         RING_TEST(test_failed_save_changes_nothing),
         RING_TEST(test_no_folder),
         RING_TEST(test_leftover_of_a_crash_is_swept),

@@ -1,6 +1,7 @@
 /* AES key wrap with padding, RFC 5649. */
 #include "hex.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 
 #include "crypto/keywrap.h"
@@ -20,6 +21,7 @@ static void test_vectors(void **state) {
         hex_secret(field[2], &key);
         assert_int_equal(tr_keyunwrap(&kek, (tr_bytes){wrapped, n}, &back, NULL),
                          valid ? TR_OK : TR_E_CORRUPT);
+        assert_int_equal(ERR_peek_error(), 0); /* nothing left for the next TLS call to trip over */
         if (valid) {
             tr_buf out = TR_BUF_INIT;
             assert_hex(back.data, back.len, field[2]);

@@ -2,8 +2,11 @@
 #include "test_store_fixture.h"
 
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
+
+#include "base/encode.h"
 
 #define ENTRIES 20
 
@@ -267,6 +270,20 @@ static void a_damaged_page_of_the_log_is_an_error(void **state) {
 
 /* ---- beside a running store ---- */
 
+static pid_t start_child(fixture *f, const char *what, const char *argument) {
+    char keys[TR_DB_COUNT][65];
+    const char *argv[] = {"child", what, argument, f->dir, keys[0], keys[1], keys[2], NULL};
+    pid_t child = -1;
+    for (int i = 0; i < TR_DB_COUNT; i++)
+        tr_hex_encode(f->keys[i].data, 32, keys[i]);
+    union { /* posix_spawn does not write to it, whatever its type says */
+        const char **given;
+        char *const *taken;
+    } arguments = {argv};
+    assert_int_equal(posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments.taken, environ), 0);
+    return child;
+}
+
 typedef struct appender {
     fixture *f;
     atomic_bool stop;
@@ -284,19 +301,11 @@ static void *keep_appending(void *context) {
     return NULL;
 }
 
-/* In another process, as `tresor audit verify` is. */
-static int verify_in_child(fixture *f) {
-    pid_t child = fork();
-    if (child == 0) {
-        tr_audit_verdict v;
-        tr_error err = {0};
-        tr_status st =
-            tr_store_verify_offline(f->dir, &f->keys[TR_DB_VAULT], &f->keys[TR_DB_AUDIT], &v, &err);
-        _exit(st == TR_OK && v.ok && v.entries >= ENTRIES ? 0 : 1 + (int)st);
-    }
-    int status = -1;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+static void verifying_in_another_process(fixture *f) {
+    tr_audit_verdict v;
+    tr_error err = {0};
+    tr_status st = tr_store_verify_offline(f->dir, &f->keys[TR_DB_VAULT], &f->keys[TR_DB_AUDIT], &v, &err);
+    exit(st == TR_OK && v.ok && v.entries >= ENTRIES ? 0 : 1 + (int)st);
 }
 
 static void verifying_beside_a_running_store(void **state) {
@@ -305,8 +314,13 @@ static void verifying_beside_a_running_store(void **state) {
     pthread_t thread;
     fill(f);
     assert_int_equal(pthread_create(&thread, NULL, keep_appending, &a), 0);
-    for (int i = 0; i < 30; i++)
-        assert_int_equal(verify_in_child(f), 0);
+    for (int i = 0; i < 20; i++) {
+        int status = -1;
+        pid_t child = start_child(f, "verify", "");
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
     atomic_store(&a.stop, true);
     pthread_join(thread, NULL);
     assert_int_equal(a.wrong, 0);
@@ -362,17 +376,17 @@ static void a_tail_that_is_bent_is_not_taken(void **state) {
 }
 
 /* A process writes and is killed; what it had been told is there, in the vault and in the log. */
-static void write_until_killed(fixture *f, int pipe_end, int round) {
+static void write_until_killed(fixture *f, const char *round) {
     if (fixture_open(f, false) != TR_OK)
-        _exit(3);
+        exit(3);
     for (int i = 0;; i++) {
         char name[32];
-        (void)snprintf(name, sizeof name, "r%d-%d", round, i);
+        (void)snprintf(name, sizeof name, "r%s-%d", round, i);
         if (tr_store_write(f->store, put_job, name, NULL) != TR_OK ||
             tr_store_write(f->store, append_job, name, NULL) != TR_OK)
-            _exit(4);
-        if (write(pipe_end, &i, sizeof i) != sizeof i)
-            _exit(5);
+            exit(4);
+        if (write(STDOUT_FILENO, &i, sizeof i) != sizeof i)
+            exit(5);
     }
 }
 
@@ -380,11 +394,14 @@ static void killed_writers_lose_nothing(void **state) {
     fixture *f = *state;
     fixture_close(f);
     for (int round = 0; round < 8; round++) {
-        int ends[2], told = -1, seen_so_far = 0;
+        int ends[2], told = -1, seen_so_far = 0, out = dup(STDOUT_FILENO);
+        char number[12];
+        (void)snprintf(number, sizeof number, "%d", round);
         assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-        pid_t child = fork();
-        if (child == 0)
-            write_until_killed(f, ends[1], round);
+        assert_int_equal(dup2(ends[1], STDOUT_FILENO), STDOUT_FILENO); /* the child's */
+        pid_t child = start_child(f, "write", number);
+        assert_int_equal(dup2(out, STDOUT_FILENO), STDOUT_FILENO);
+        close(out);
         close(ends[1]);
         while (seen_so_far < 5 + round * 7 && read(ends[0], &told, sizeof told) == sizeof told)
             seen_so_far++;
@@ -408,9 +425,28 @@ static void killed_writers_lose_nothing(void **state) {
     }
 }
 
+/* This program once more, as another process: started by exec, since SQLite's state must not go through a
+ * fork. */
+static int child_main(char **argv) {
+    fixture f = {.store = NULL};
+    uint8_t bytes[32];
+    (void)snprintf(f.dir, sizeof f.dir, "%s", argv[3]);
+    for (int i = 0; i < TR_DB_COUNT; i++) {
+        if (!tr_hex_decode(argv[4 + i], 64, bytes, sizeof bytes) ||
+            tr_secret_copy(&f.keys[i], bytes, sizeof bytes, &f.err) != TR_OK)
+            return 2;
+    }
+    if (strcmp(argv[1], "verify") == 0)
+        verifying_in_another_process(&f);
+    write_until_killed(&f, argv[2]);
+    return 2;
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc == 4 + TR_DB_COUNT)
+        return child_main(argv);
     const struct CMUnitTest tests[] = {
         CASE(the_log_is_listed),
         CASE(the_chain_is_what_is_documented),
