@@ -54,7 +54,9 @@ static const char *take_sensitive(tr_rectype *type, const cJSON *json, tr_js_nod
     (void)node;
     return one_of(json, categories, sizeof categories / sizeof *categories, &at)
                ? NULL
-               : "x-sensitive must be a category of sensitive data that README.md lists";
+               : "x-sensitive must be one of religious-philosophical-political-union, health, intimate, "
+                 "racial-ethnic, genetic, biometric, criminal-administrative, social-assistance, "
+                 "sexual-orientation";
 }
 
 static const char *take_mask(tr_rectype *type, const cJSON *json, tr_js_node *node) {

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import ssl
+import time
 
 import jsonschema
 import pytest
@@ -28,7 +29,7 @@ class Caller:
 
     def __init__(self, world, of):
         self.world, self.of = world, of
-        self.client, self.wire = None, None
+        self.client, self.wire, self.at = None, None, 0
         self.sign_in()
 
     def sign_in(self):
@@ -37,8 +38,12 @@ class Caller:
 
     def send(self, method, target, headers=(), body=None):
         """`headers` and `target` as bytes; the answer, or None when the connection was closed without one."""
+        if self.wire is not None and time.monotonic() - self.at > 5:  # the server closes idle connections
+            self.wire.close()
+            self.wire = None
         if self.wire is None:
             self.wire = Wire(self.world.vault)
+        self.at = time.monotonic()
         head = [b"%s %s HTTP/1.1" % (method, target), b"Host: 127.0.0.1"]
         head += [f"{k}: {v}".encode() for k, v in self.client.credentials().items()]
         head += list(headers)
@@ -296,8 +301,9 @@ def test_paths(callers, parts, query, method):
 def test_bearer_credentials(callers, world, value):
     """No credentials but what was guessed: 401, or a broken header."""
     caller = callers["auditor"]
-    if caller.wire is None:
+    if caller.wire is None or time.monotonic() - caller.at > 5:
         caller.wire = Wire(world.vault)
+    caller.at = time.monotonic()
     try:
         caller.wire.send(b"GET /v1/types HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + value.encode("latin-1") + b"\r\n\r\n")
         answer = caller.wire.answer()

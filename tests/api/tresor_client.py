@@ -362,10 +362,6 @@ class Client(Anonymous):
         answer = self.raw(method, path, headers=head, check=False, **more)
         if answer.status_code == 401 or last and answer.ok:
             assert "access-token" not in answer.headers, f"{method} {path}: a token that should not be"
-        elif answer.status_code in (404, 405) and "access-token" not in answer.headers:
-            # No such route: refused before the credentials were looked at, so the token is still good. (If it were not, the
-            # next request would say so.)
-            self.used.pop()
         else:
             self.take(answer)
         if check:

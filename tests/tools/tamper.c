@@ -60,13 +60,15 @@ static tr_status run_step(tr_conn *conn, const char *sql, int64_t seq, tr_error 
 }
 
 static tr_status bend(tr_conn *conn, const char *way, int64_t seq, tr_error *err) {
-    tr_status st = tr_conn_exec(conn, unprotect, err);
+    tr_status st = tr_conn_exec(conn, "BEGIN", err); /* all steps or none */
+    if (st == TR_OK)
+        st = tr_conn_exec(conn, unprotect, err);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         if (strcmp(ways[i].name, way) != 0)
             continue;
         for (size_t s = 0; s < 3 && ways[i].steps[s] && st == TR_OK; s++)
             st = run_step(conn, ways[i].steps[s], seq, err);
-        return st;
+        return st == TR_OK ? tr_conn_exec(conn, "COMMIT", err) : st;
     }
     return tr_fail(err, TR_E_BAD_REQUEST, NULL, "%s: no such way", way);
 }

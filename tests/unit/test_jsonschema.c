@@ -312,6 +312,16 @@ static void test_references_resolve_as_rfc_3986_says(void **state) {
     }
 }
 
+/* A place that no keyword knows, inside a resource of its own: its references start from that resource. */
+static void test_a_pointer_into_a_resource_takes_its_base(void **state) {
+    static const char schema[] =
+        "{\"$ref\":\"#/$defs/a/x-place\",\"$defs\":{\"k\":{\"type\":\"null\"},\"a\":{\"$id\":\"http://h/a\","
+        "\"x-place\":{\"$ref\":\"#/$defs/k\"},\"$defs\":{\"k\":{\"type\":\"string\"}}}}}";
+    (void)state;
+    assert_valid(schema, "\"x\"");
+    assert_invalid(schema, "null", "", "type: must be string");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_official_suite),
@@ -321,6 +331,7 @@ int main(void) {
         cmocka_unit_test(test_faults_of_schemas_are_named),
         cmocka_unit_test(test_compiles_at_a_pointer),
         cmocka_unit_test(test_references_resolve_as_rfc_3986_says),
+        cmocka_unit_test(test_a_pointer_into_a_resource_takes_its_base),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,15 +38,15 @@ tr_status tr_query_on(tr_conn *conn, const char *sql, tr_query *q, tr_error *err
 
 tr_status tr_query_begin(tr_db *db, tr_db_kind kind, const char *sql, tr_query *q, tr_error *err) {
     tr_conn *conn = NULL;
-    *q = (tr_query){.raw = NULL};
     tr_status st = tr_db_conn(db, kind, &conn, err);
     return st == TR_OK ? tr_query_on(conn, sql, q, err) : st;
 }
 
 tr_status tr_query_write(tr_db *tx, tr_db_kind kind, const char *sql, tr_query *q, tr_error *err) {
-    *q = (tr_query){.raw = NULL};
-    if (!tx->group)
-        return tr_fail(err, TR_E_INTERNAL, tr_db_name(kind), "a write outside a job");
+    if (!tx->group) {
+        (void)tr_fail(err, TR_E_INTERNAL, tr_db_name(kind), "a write outside a job");
+        return TR_E_INTERNAL;
+    }
     return tr_query_begin(tx, kind, sql, q, err);
 }
 
