@@ -8,6 +8,11 @@
 
 #define READ_CHUNK ((size_t)16 * 1024)
 
+tr_status tr_broken_body(long n, tr_error *err) {
+    return n == -2 ? tr_fail(err, TR_E_BAD_REQUEST, "Transfer-Encoding", "the chunked coding is broken")
+                   : tr_fail(err, TR_E_TIMEOUT, NULL, "the body did not arrive whole and in time");
+}
+
 static tr_status read_all(tr_call *call, tr_error *err) {
     tr_request *request = call->request;
     const size_t limit = (size_t)call->config->max_body_bytes;
@@ -25,7 +30,7 @@ static tr_status read_all(tr_call *call, tr_error *err) {
             return tr_fail(err, TR_E_TOO_LARGE, NULL, "the body has more than %zu bytes", limit);
     } while (n > 0);
     if (n < 0)
-        return tr_fail(err, TR_E_TIMEOUT, NULL, "the body did not arrive whole and in time");
+        return tr_broken_body(n, err);
     call->raw.data[call->raw.len] = '\0';
     return TR_OK;
 }
@@ -34,7 +39,7 @@ tr_status tr_read_raw_body(tr_call *call) {
     if (!call->raw_read && call->request->has_body && !(call->route->flags & TR_ROUTE_STREAM)) {
         call->raw_error.status = TR_OK;
         tr_status st = read_all(call, &call->raw_error);
-        if (st == TR_E_TOO_LARGE || st == TR_E_TIMEOUT)
+        if (st != TR_OK)
             call->response->close = true;
         call->raw_error.status = st;
     }

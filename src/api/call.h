@@ -169,6 +169,8 @@ tr_status tr_read_idempotency_key(tr_call *call, tr_error *err); /* headers.c */
 tr_status tr_read_query(tr_call *call, tr_error *err);           /* query.c */
 /* Percent-decode into out[size]: well-formed UTF-8 without control characters; else false. */
 bool tr_percent_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t size); /* query.c */
+/* What request->read's -1 or -2 means. */
+tr_status tr_broken_body(long n, tr_error *err);                        /* body.c */
 tr_status tr_read_raw_body(tr_call *call);            /* body.c; keeps its error in raw_error */
 tr_status tr_read_body(tr_call *call, tr_error *err); /* body.c */
 tr_status tr_name_request(tr_call *call, uint8_t name[32], tr_error *err); /* body.c */

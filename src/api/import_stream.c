@@ -20,8 +20,7 @@ static tr_status fill(tr_import *import, tr_error *err) {
         return tr_buf_ok(&import->in, err);
     long n = request->has_body ? request->read(request, room, READ_CHUNK) : 0;
     if (n < 0)
-        return tr_fail(err, TR_E_TIMEOUT, NULL,
-                       "the stream broke off; send it again with the same Idempotency-Key");
+        return tr_broken_body(n, err);
     import->ended = n == 0;
     import->in.len += (size_t)n;
     return TR_OK;

@@ -8,7 +8,9 @@
 #define NO_FILES
 #define NO_CACHING
 #define USE_IPV6
+#ifndef NDEBUG
 #define NDEBUG
+#endif
 /* How long, in ms, CivetWeb's own waits may last before they look whether the server is to stop. */
 #define SOCKET_TIMEOUT_QUANTUM (200)
 

@@ -17,6 +17,11 @@ static long read_body(tr_request *request, void *buf, size_t n) {
     return tr_body_read(&x->body, buf, n);
 }
 
+static void give_more_time(tr_request *request) {
+    tr_exchange *x = request->transport;
+    x->body.budget = x->server->request_timeout_ms * 1000;
+}
+
 static const char *find_header(const tr_request *request, const char *name, bool *twice) {
     const tr_exchange *x = request->transport;
     return tr_head_find(x->info, name, twice);
@@ -36,7 +41,8 @@ static void begin(tr_exchange *x, struct mg_connection *conn) {
                                    .id = tr_uuid_new(),
                                    .content_length = -1,
                                    .header = find_header,
-                                   .read = read_body}};
+                                   .read = read_body,
+                                   .more_time = give_more_time}};
     x->request.transport = x;
     x->body.done = true;
     atomic_fetch_add(&server->requests, 1);

@@ -111,6 +111,12 @@ static void *run(void *argument) {
         }
         if (status == 0 || (!l->anonymous && !take_token(l, room)))
             break;
+        char *head_end = strstr(room, "\r\n\r\n"), *close_header = strcasestr(room, "\r\nconnection: close");
+        if (close_header && close_header < head_end) { /* its turn is over: others wait for a thread */
+            SSL_free(ssl);
+            close(fd);
+            ssl = open_connection(&fd);
+        }
     }
     if (ssl)
         SSL_free(ssl);

@@ -410,6 +410,7 @@ static void killed_writers_lose_nothing(void **state) {
         close(ends[0]);
         assert_int_equal(waitpid(child, NULL, 0), child);
         assert_true(told >= 4);
+        assert_true(offline(f).ok); /* with the WALs as the dead process left them */
         assert_ok(f, fixture_open(f, false));
         for (int i = 0; i <= told; i++) {
             char name[32];

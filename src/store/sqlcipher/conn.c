@@ -88,7 +88,8 @@ tr_status tr_conn_fail(tr_conn *conn, int rc, tr_error *err) {
         extended = rc;
     int system_errno = conn->handle ? sqlite3_system_errno(conn->handle) : 0;
     tr_status st = status_of(extended, system_errno);
-    conn->damaged |= st == TR_E_CORRUPT || st == TR_E_IO; /* SQLCipher goes on failing after a bad page */
+    /* After a page that does not verify, SQLCipher goes on failing, with SQLITE_ERROR. */
+    conn->damaged |= st == TR_E_CORRUPT || st == TR_E_IO || (rc & 0xff) == SQLITE_ERROR;
     if (st == TR_E_CORRUPT)
         return tr_fail(err, st, names[conn->kind], "a page of %s does not verify or is damaged",
                        names[conn->kind]);
