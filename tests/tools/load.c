@@ -1,9 +1,11 @@
-/* load: requests over TLS with keep-alive, each connection with its own chain of single-use tokens. For tests/bench.
+/* load: requests over TLS with keep-alive, each connection with its own chain of single-use tokens. For
+ * tests/bench.
  *
  *   load HOST PORT SECONDS < LANES
  *
- * LANES: first line "METHOD PATH", then "name: value" header lines, a blank line, and the body up to a line "."; then a line
- * "token client uid" for each connection, or just "-" for one without credentials. Prints one JSON object.
+ * LANES: first line "METHOD PATH", then "name: value" header lines, a blank line, and the body up to a line
+ * "."; then a line "token client uid" for each connection, or just "-" for one without credentials. Prints
+ * one JSON object.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -19,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LANES_MAX 256
-#define SAMPLES_MAX 400000
+#define LANES_MAX    256
+#define SAMPLES_MAX  400000
 #define RESPONSE_MAX (1024 * 1024)
 
 static char request_head[4096], body[65536], first_line[512];
@@ -96,9 +98,10 @@ static void *run(void *argument) {
     while (ssl && t - start < seconds * 1e6 && l->count < SAMPLES_MAX) {
         char credentials[600] = "";
         if (!l->anonymous)
-            snprintf(credentials, sizeof credentials, "access-token: %s\r\nclient: %s\r\nuid: %s\r\n", l->token, l->client,
-                     l->uid);
-        int n = sprintf(request, "%s HTTP/1.1\r\nHost: localhost\r\n%s%s", first_line, request_head, credentials);
+            snprintf(credentials, sizeof credentials, "access-token: %s\r\nclient: %s\r\nuid: %s\r\n",
+                     l->token, l->client, l->uid);
+        int n =
+            sprintf(request, "%s HTTP/1.1\r\nHost: localhost\r\n%s%s", first_line, request_head, credentials);
         n += body[0] ? sprintf(request + n, "Content-Length: %zu\r\n\r\n%s", strlen(body), body)
                      : sprintf(request + n, "\r\n");
         int status = SSL_write(ssl, request, n) == n ? read_response(ssl, room) : 0;
@@ -133,18 +136,22 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+static void append(char *room, size_t size, const char *text, const char *end) {
+    size_t n = strlen(room);
+    snprintf(room + n, size - n, "%s%s", text, end);
+}
+
 static bool read_input(lane *lanes, int *count) {
-    char line[65536];
+    static char line[65536];
     if (!fgets(first_line, sizeof first_line, stdin))
         return false;
     first_line[strcspn(first_line, "\n")] = 0;
     while (fgets(line, sizeof line, stdin) && line[0] != '\n') {
         line[strcspn(line, "\n")] = 0;
-        strncat(request_head, line, sizeof request_head - strlen(request_head) - 3);
-        strcat(request_head, "\r\n");
+        append(request_head, sizeof request_head, line, "\r\n");
     }
     while (fgets(line, sizeof line, stdin) && strcmp(line, ".\n") != 0)
-        strncat(body, line, sizeof body - strlen(body) - 1);
+        append(body, sizeof body, line, "");
     for (*count = 0; *count < LANES_MAX && fgets(line, sizeof line, stdin); (*count)++) {
         lane *l = &lanes[*count];
         l->anonymous = strcmp(line, "-\n") == 0; /* a token may begin with a dash */
@@ -184,7 +191,8 @@ int main(int argc, char **argv) {
         first_failure = first_failure ? first_failure : lanes[i].first_failure;
     }
     qsort(all, (size_t)total, sizeof *all, ascending);
-    printf("{\"requests\":%d,\"failures\":%d,\"first_failure\":%d,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%.0f,"
+    printf("{\"requests\":%d,\"failures\":%d,\"first_failure\":%d,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_"
+           "us\":%.0f,"
            "\"p99_us\":%.0f}\n",
            total, failures, first_failure, took, total / took, total ? (double)all[total / 2] : 0.0,
            total ? (double)all[(size_t)total * 99 / 100] : 0.0);
