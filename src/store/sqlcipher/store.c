@@ -209,15 +209,21 @@ static tr_status check_pages(tr_store *store, tr_db *db, tr_db_kind kind, tr_err
     return st;
 }
 
+/* With connections of its own: looking up every link wants a larger page cache than a reader has. */
 tr_status tr_store_check(tr_store *store, tr_error *err) {
-    tr_db *db = NULL;
-    tr_status st = tr_store_reader(store, &db, err);
-    for (int i = 0; i < TR_DB_COUNT && st == TR_OK; i++) {
+    tr_db db = {.source = &store->source, .store = store};
+    tr_status st = TR_OK;
+    for (int i = 0; i < TR_DB_COUNT; i++) {
         tr_db_kind kind = (tr_db_kind)i;
-        TR_TRY(check_pages(store, db, kind, err));
-        TR_TRY(check_with(db, kind, sql_quick, err));
-        TR_TRY(check_with(db, kind, sql_links, err));
+        tr_conn *conn = NULL;
+        TR_TRY(tr_db_conn(&db, kind, &conn, err));
+        TR_TRY(tr_conn_exec(conn, "PRAGMA cache_size = -65536", err));
+        TR_TRY(check_pages(store, &db, kind, err));
+        TR_TRY(check_with(&db, kind, sql_quick, err));
+        TR_TRY(check_with(&db, kind, sql_links, err));
+        tr_conn_close(conn);
     }
 out:
+    tr_db_close(&db);
     return st;
 }
