@@ -1,6 +1,7 @@
 /* Processing activities: the purposes that grants and requests name (Art. 12 FADP, Art. 30 GDPR). */
 #include <string.h>
 
+#include "api/page.h"
 #include "api/resources.h"
 #include "base/clock.h"
 
@@ -35,39 +36,19 @@ static tr_status object(tr_buf *out, const tr_activity *row, tr_error *err) {
     return st == TR_OK ? tr_buf_ok(out, err) : st;
 }
 
-struct page {
-    tr_call *call;
-    int left;
-    tr_uuid last;
-    bool more;
-};
-
 static tr_status list_row(void *context, const tr_activity *row, tr_error *err) {
-    struct page *p = context;
-    if (p->left-- == 0) {
-        p->more = true;
+    tr_page *p = context;
+    if (tr_page_full(p, &row->id))
         return TR_OK;
-    }
-    p->last = row->id;
     return object(&p->call->response->body, row, err);
 }
 
 tr_status tr_activities_list(tr_call *call, tr_error *err) {
-    struct page p = {.call = call};
-    tr_buf *out = &call->response->body;
-    tr_uuid room;
-    const tr_uuid *after;
-    tr_status st = tr_call_page(call, &p.left, &room, &after, err);
-    if (st != TR_OK)
-        return st;
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
-    st = tr_activity_list(call->db, after, p.left + 1, list_row, &p, err);
-    tr_jw_close(out, ']');
-    tr_call_next(out, p.more ? p.last.bytes : NULL, sizeof p.last.bytes);
-    tr_jw_close(out, '}');
-    return st;
+    tr_page p;
+    tr_status st = tr_page_begin(&p, call, err);
+    return st == TR_OK
+               ? tr_page_end(&p, tr_activity_list(call->db, p.after, tr_page_rows(&p), list_row, &p, err))
+               : st;
 }
 
 static tr_status answer(tr_call *call, int status, const tr_activity *row, tr_error *err) {

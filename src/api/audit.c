@@ -1,6 +1,7 @@
 /* The audit log, for auditors; and of it what concerns one subject, for that subject. */
 #include <string.h>
 
+#include "api/page.h"
 #include "api/resources.h"
 #include "base/encode.h"
 
@@ -21,33 +22,27 @@ static tr_status take_seq(const tr_call *call, int64_t *seq, tr_error *err) {
                                    : st;
 }
 
-struct page {
-    tr_call *call;
-    int left;
+struct entries {
+    tr_page page;
     int64_t last;
-    bool more;
 };
 
-static void end_page(struct page *p) {
+static tr_status end_entries(struct entries *e, tr_status st) {
     uint8_t bytes[8];
-    tr_buf *out = &p->call->response->body;
-    put_seq(p->last, bytes);
-    tr_jw_close(out, ']');
-    tr_call_next(out, p->more ? bytes : NULL, sizeof bytes);
-    tr_jw_close(out, '}');
+    put_seq(e->last, bytes);
+    tr_page_close(e->page.call, e->page.more ? bytes : NULL, sizeof bytes);
+    return st;
 }
 
 /* ---- the auditor's view ---- */
 
 static tr_status audit_row(void *context, const tr_audit_row *row, tr_error *err) {
-    struct page *p = context;
-    tr_buf *out = &p->call->response->body;
+    struct entries *e = context;
+    tr_buf *out = &e->page.call->response->body;
     char hash[65];
-    if (p->left-- == 0) {
-        p->more = true;
+    if (!tr_page_count(&e->page))
         return TR_OK;
-    }
-    p->last = row->seq;
+    e->last = row->seq;
     tr_hex_encode(row->hash, 32, hash);
     tr_jw_open(out, NULL, '{');
     tr_jw_number(out, "seq", row->seq);
@@ -64,13 +59,12 @@ static tr_status audit_row(void *context, const tr_audit_row *row, tr_error *err
 }
 
 tr_status tr_audit_read(tr_call *call, tr_error *err) {
-    struct page p = {.call = call};
-    tr_buf *out = &call->response->body;
+    struct entries e = {.page = {.call = call}};
     const char *order = tr_call_query(call, "order"), *subject_text = tr_call_query(call, "subject");
     const tr_uuid *none;
     tr_uuid subject;
     int64_t after = 0;
-    tr_status st = tr_call_page(call, &p.left, NULL, &none, err);
+    tr_status st = tr_call_page(call, &e.page.left, NULL, &none, err);
     if (st == TR_OK)
         st = take_seq(call, &after, err);
     if (st == TR_OK && order && strcmp(order, "asc") != 0 && strcmp(order, "desc") != 0)
@@ -79,13 +73,10 @@ tr_status tr_audit_read(tr_call *call, tr_error *err) {
         st = tr_fail(err, TR_E_BAD_REQUEST, "subject", "must be an id");
     if (st != TR_OK)
         return st;
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
+    tr_page_open(call);
     st = tr_audit_list(call->db, subject_text ? &subject : NULL, after, order && strcmp(order, "desc") == 0,
-                       p.left + 1, audit_row, &p, err);
-    end_page(&p);
-    return st;
+                       tr_page_rows(&e.page), audit_row, &e, err);
+    return end_entries(&e, st);
 }
 
 /* ---- the subject's view: who, when, what, for which purpose ---- */
@@ -155,36 +146,30 @@ static tr_status access_json(tr_call *call, const tr_audit_row *row, const cJSON
 }
 
 static tr_status access_row(void *context, const tr_audit_row *row, tr_error *err) {
-    struct page *p = context;
+    struct entries *e = context;
     cJSON *entry = NULL;
-    if (p->left-- == 0) {
-        p->more = true;
+    if (!tr_page_count(&e->page))
         return TR_OK;
-    }
-    p->last = row->seq;
+    e->last = row->seq;
     tr_status st = tr_json_parse(row->entry.data, row->entry.len, &entry, err);
     if (st == TR_E_MALFORMED)
         st = tr_fail(err, TR_E_CORRUPT, "audit.db", "entry %lld is no JSON", (long long)row->seq);
     if (st == TR_OK)
-        st = access_json(p->call, row, entry, err);
+        st = access_json(e->page.call, row, entry, err);
     cJSON_Delete(entry);
     return st;
 }
 
 tr_status tr_accesses(tr_call *call, tr_error *err) {
-    struct page p = {.call = call};
-    tr_buf *out = &call->response->body;
+    struct entries e = {.page = {.call = call}};
     const tr_uuid *none;
     int64_t before = 0;
-    tr_status st = tr_call_page(call, &p.left, NULL, &none, err);
+    tr_status st = tr_call_page(call, &e.page.left, NULL, &none, err);
     if (st == TR_OK)
         st = take_seq(call, &before, err);
     if (st != TR_OK)
         return st;
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
-    st = tr_audit_list(call->db, &call->subject, before, true, p.left + 1, access_row, &p, err);
-    end_page(&p);
-    return st;
+    tr_page_open(call);
+    st = tr_audit_list(call->db, &call->subject, before, true, tr_page_rows(&e.page), access_row, &e, err);
+    return end_entries(&e, st);
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/page.h"
 #include "api/resources.h"
 #include "base/clock.h"
 #include "crypto/password.h"
@@ -75,14 +76,9 @@ static tr_status session_json(void *context, const tr_session *row, tr_error *er
 }
 
 tr_status tr_sessions(tr_call *call, tr_error *err) {
-    tr_buf *out = &call->response->body;
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
+    tr_page_open(call);
     tr_status st = tr_session_list(call->db, &call->who->principal, session_json, call, err);
-    tr_jw_close(out, ']');
-    tr_call_next(out, NULL, 0);
-    tr_jw_close(out, '}');
+    tr_page_close(call, NULL, 0);
     return st;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/page.h"
 #include "api/resources.h"
 #include "base/clock.h"
 #include "vault/access.h"
@@ -44,41 +45,21 @@ static bool shown(const tr_call *call, const tr_grant *row) {
     return call->access.own || tr_uuid_equal(&row->grantee, &call->who->principal);
 }
 
-struct page {
-    tr_call *call;
-    int left;
-    tr_uuid last;
-    bool more;
-};
-
 static tr_status list_row(void *context, const tr_grant *row, tr_error *err) {
-    struct page *p = context;
-    if (p->left-- == 0) {
-        p->more = true;
+    tr_page *p = context;
+    if (tr_page_full(p, &row->id))
         return TR_OK;
-    }
-    p->last = row->id;
     if (shown(p->call, row))
         grant_json(&p->call->response->body, row);
     return tr_buf_ok(&p->call->response->body, err);
 }
 
 tr_status tr_grants_list(tr_call *call, tr_error *err) {
-    struct page p = {.call = call};
-    tr_buf *out = &call->response->body;
-    tr_uuid room;
-    const tr_uuid *after;
-    tr_status st = tr_call_page(call, &p.left, &room, &after, err);
-    if (st != TR_OK)
-        return st;
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
-    st = tr_grant_list(call->db, &call->subject, after, p.left + 1, list_row, &p, err);
-    tr_jw_close(out, ']');
-    tr_call_next(out, p.more ? p.last.bytes : NULL, sizeof p.last.bytes);
-    tr_jw_close(out, '}');
-    return st;
+    tr_page p;
+    tr_status st = tr_page_begin(&p, call, err);
+    return st == TR_OK ? tr_page_end(&p, tr_grant_list(call->db, &call->subject, p.after, tr_page_rows(&p),
+                                                       list_row, &p, err))
+                       : st;
 }
 
 static tr_status no_grant(tr_error *err) {

@@ -1,6 +1,7 @@
 /* Look-up by the exact value of an indexed field. The value is in the body, never in a URL. */
 #include <string.h>
 
+#include "api/page.h"
 #include "api/resources.h"
 #include "vault/records.h"
 
@@ -112,17 +113,13 @@ tr_status tr_lookup(tr_call *call, tr_error *err) {
     call->effect = append_entries;
     call->effect_context = l;
     call->own_entries = true;
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
+    tr_page_open(call);
     for (int i = 0; i < l->count; i++) {
         tr_jw_open(out, NULL, '{');
         tr_jw_uuid(out, "subject", &l->hits[i].subject);
         tr_jw_uuid(out, "record", &l->hits[i].record);
         tr_jw_close(out, '}');
     }
-    tr_jw_close(out, ']');
-    tr_call_next(out, l->more ? l->last.bytes : NULL, sizeof l->last.bytes);
-    tr_jw_close(out, '}');
+    tr_page_close(call, l->more ? l->last.bytes : NULL, sizeof l->last.bytes);
     return tr_buf_ok(out, err);
 }

@@ -1,6 +1,7 @@
 /* Principals: who may sign in. The operator's. */
 #include <string.h>
 
+#include "api/page.h"
 #include "api/resources.h"
 #include "base/clock.h"
 
@@ -43,21 +44,11 @@ static void clear_change(void *change) {
 
 /* ---- list, read ---- */
 
-struct page {
-    tr_call *call;
-    int left;
-    tr_uuid last;
-    bool more;
-};
-
 static tr_status list_row(void *context, const tr_principal *row, tr_error *err) {
-    struct page *p = context;
+    tr_page *p = context;
     tr_buf *out = &p->call->response->body;
-    if (p->left-- == 0) {
-        p->more = true;
+    if (tr_page_full(p, &row->id))
         return TR_OK;
-    }
-    p->last = row->id;
     tr_jw_open(out, NULL, '{');
     members(out, row);
     tr_jw_close(out, '}');
@@ -65,21 +56,11 @@ static tr_status list_row(void *context, const tr_principal *row, tr_error *err)
 }
 
 tr_status tr_principals_list(tr_call *call, tr_error *err) {
-    struct page p = {.call = call};
-    tr_buf *out = &call->response->body;
-    tr_uuid room;
-    const tr_uuid *after;
-    tr_status st = tr_call_page(call, &p.left, &room, &after, err);
-    if (st != TR_OK)
-        return st;
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
-    st = tr_principal_list(call->db, after, p.left + 1, list_row, &p, err);
-    tr_jw_close(out, ']');
-    tr_call_next(out, p.more ? p.last.bytes : NULL, sizeof p.last.bytes);
-    tr_jw_close(out, '}');
-    return st;
+    tr_page p;
+    tr_status st = tr_page_begin(&p, call, err);
+    return st == TR_OK
+               ? tr_page_end(&p, tr_principal_list(call->db, p.after, tr_page_rows(&p), list_row, &p, err))
+               : st;
 }
 
 static tr_status load(tr_call *call, struct change **out, tr_error *err) {

@@ -1,6 +1,7 @@
 /* Reading records. */
 #include <string.h>
 
+#include "api/page.h"
 #include "api/record_json.h"
 #include "api/resources.h"
 #include "vault/datakeys.h"
@@ -51,9 +52,7 @@ tr_status tr_record_json(tr_buf *out, const tr_record *row, const cJSON *data, b
 struct reading {
     tr_call *call;
     tr_secret key;
-    int left;
-    tr_uuid last;
-    bool more;
+    tr_page page; /* of a list */
     bool first;
 };
 
@@ -119,11 +118,8 @@ static tr_status read_listed(void *context, const tr_record *row, tr_error *err)
     struct reading *r = context;
     cJSON *data = NULL;
     bool partial;
-    if (r->left-- == 0) {
-        r->more = true;
+    if (tr_page_full(&r->page, &row->id))
         return TR_OK;
-    }
-    r->last = row->id;
     if (!tr_access_may(&r->call->access, row->type, TR_ACT_READ))
         return TR_OK; /* not shown: the page is shorter */
     tr_call_concerns(r->call, NULL, NULL, &row->id);
@@ -136,29 +132,21 @@ static tr_status read_listed(void *context, const tr_record *row, tr_error *err)
 
 tr_status tr_records_list(tr_call *call, tr_error *err) {
     struct reading *r;
-    tr_buf *out = &call->response->body;
-    tr_uuid room;
-    const tr_uuid *after;
     const char *type = tr_call_query(call, "type");
     tr_status st = begin(call, &r, err);
-    if (st == TR_OK)
-        st = tr_call_page(call, &r->left, &room, &after, err);
     if (st == TR_OK && type && !tr_type_name_valid(type))
         st = tr_fail(err, TR_E_BAD_REQUEST, "type", "is no name of a record type");
     if (st == TR_OK && type && !tr_access_may(&call->access, type, TR_ACT_READ))
         st = tr_fail(err, TR_E_NO_GRANT, NULL, "no live grant lets this purpose read this type");
+    if (st == TR_OK)
+        st = tr_page_begin(&r->page, call, err);
     if (st != TR_OK)
         return st;
     if (type)
         tr_call_concerns(call, NULL, type, NULL);
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
-    st = tr_record_list(call->db, &call->subject, type, after, r->left + 1, read_listed, r, err);
-    tr_jw_close(out, ']');
-    tr_call_next(out, r->more ? r->last.bytes : NULL, sizeof r->last.bytes);
-    tr_jw_close(out, '}');
-    return st;
+    st = tr_record_list(call->db, &call->subject, type, r->page.after, tr_page_rows(&r->page), read_listed, r,
+                        err);
+    return tr_page_end(&r->page, st);
 }
 
 /* ---- versions ---- */
@@ -195,7 +183,6 @@ static tr_status read_version(void *context, const tr_record *row, tr_error *err
 /* One view of the database, so that the present version and its history fit together. */
 tr_status tr_records_versions(tr_call *call, tr_error *err) {
     struct reading *r;
-    tr_buf *out = &call->response->body;
     tr_uuid id;
     tr_status st = begin(call, &r, err);
     if (st == TR_OK)
@@ -204,15 +191,11 @@ tr_status tr_records_versions(tr_call *call, tr_error *err) {
         st = tr_read_begin(call->db, err);
     if (st != TR_OK)
         return st;
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
+    tr_page_open(call);
     st = tr_record_get(call->db, &call->subject, &id, read_version, r, err);
     if (st == TR_OK)
         st = tr_record_versions(call->db, &id, TR_RECTYPE_HISTORY_MAX, read_version, r, err);
     tr_read_end(call->db);
-    tr_jw_close(out, ']');
-    tr_call_next(out, NULL, 0);
-    tr_jw_close(out, '}');
+    tr_page_close(call, NULL, 0);
     return st == TR_E_NOT_FOUND ? no_record(err) : st;
 }

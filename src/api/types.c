@@ -1,8 +1,10 @@
 /* Record types: JSON Schemas, read by everybody and written by officers. */
 #include <string.h>
 
+#include "api/page.h"
 #include "api/resources.h"
 #include "base/clock.h"
+#include "base/encode.h"
 
 tr_status tr_known_type(tr_call *call, const char *name, const char *pointer, tr_rectype **out,
                         tr_error *err) {
@@ -19,45 +21,39 @@ static void members(tr_buf *out, const tr_type *row) {
     tr_jw_time(out, "updated_at", row->updated_at);
 }
 
-struct page {
-    tr_call *call;
-    int left;
+struct names {
+    tr_page page;
     char last[TR_TYPE_NAME_MAX + 1];
-    bool more;
 };
 
 static tr_status list_row(void *context, const tr_type *row, tr_error *err) {
-    struct page *p = context;
-    tr_buf *out = &p->call->response->body;
-    if (p->left-- == 0) {
-        p->more = true;
+    struct names *n = context;
+    tr_buf *out = &n->page.call->response->body;
+    if (!tr_page_count(&n->page))
         return TR_OK;
-    }
-    strncpy(p->last, row->name, sizeof p->last - 1);
+    strncpy(n->last, row->name, sizeof n->last - 1);
     tr_jw_open(out, NULL, '{');
     members(out, row);
     tr_jw_close(out, '}');
     return tr_buf_ok(out, err);
 }
 
-/* A type's cursor is its name: nothing else orders types. */
+/* Types are in the order of their names, and so a cursor is a name. */
 tr_status tr_types_list(tr_call *call, tr_error *err) {
-    struct page p = {.call = call};
-    tr_buf *out = &call->response->body;
+    struct names n = {.page = {.call = call}};
     const tr_uuid *none;
-    const char *after = tr_call_query(call, "after");
-    tr_status st = tr_call_page(call, &p.left, NULL, &none, err);
-    if (st == TR_OK && after && !tr_type_name_valid(after))
+    const char *text = tr_call_query(call, "after");
+    uint8_t name[TR_TYPE_NAME_MAX + 1] = {0};
+    size_t len = TR_TYPE_NAME_MAX;
+    tr_status st = tr_call_page(call, &n.page.left, NULL, &none, err);
+    if (st == TR_OK && text &&
+        (!tr_base64url_decode(text, strlen(text), name, &len) || !tr_type_name_valid((const char *)name)))
         st = tr_fail(err, TR_E_BAD_REQUEST, "after", "is no cursor of this list");
     if (st != TR_OK)
         return st;
-    tr_call_json(call, 200);
-    tr_jw_open(out, NULL, '{');
-    tr_jw_open(out, "items", '[');
-    st = tr_type_list(call->db, after, p.left + 1, list_row, &p, err);
-    tr_jw_close(out, ']');
-    tr_jw_text(out, "next", p.more ? p.last : NULL);
-    tr_jw_close(out, '}');
+    tr_page_open(call);
+    st = tr_type_list(call->db, text ? (const char *)name : NULL, tr_page_rows(&n.page), list_row, &n, err);
+    tr_page_close(call, n.page.more ? n.last : NULL, strlen(n.last));
     return st;
 }
 

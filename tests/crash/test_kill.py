@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 
+import pytest
 import requests
 
 from tresor_client import World
@@ -124,6 +125,7 @@ def check_records(worker):
     assert not extra, f"records that nobody was told of: {extra}"
 
 
+@pytest.mark.timeout(3600)
 def test_kill_at_random_points(fresh_vault):
     vault = fresh_vault
     world = World(vault)

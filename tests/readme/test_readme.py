@@ -21,9 +21,16 @@ READ = "as crm GET /v1/subjects/$maria/records --purpose $letter"
 def folder(tmp_path_factory):
     """A folder that looks like the checkout to the example's lines, with a var/ of its own."""
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("build", "tests"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / "tests").symlink_to(ROOT / "tests")
     return folder
+
+
+def stand_in(folder, url):
+    """build/tresor of `folder`: the real one, told where the server is (the README's is at the default address)."""
+    script = folder / "build" / "tresor"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\n[ "$1" != token ] || set -- "$@" --url {url}\nexec {ROOT}/build/tresor "$@"\n')
+    script.chmod(0o755)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,7 @@ def url(folder):
 @pytest.fixture(scope="module")
 def example(folder, url):
     """The example's lines in order, pasted into one shell: [(line, exit code, output or the value it set)]."""
+    stand_in(folder, url)
     script = []
     for line in LINES:
         script.append(line)
@@ -69,7 +77,7 @@ def example(folder, url):
             script.append(f"code=$?; printf '%s\\n' \"${name.group(1)}\"; (exit $code)")
         script.append("printf '\\n@@ %s\\n' $?")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TRESOR_")}
-    run = subprocess.run(["sh"], cwd=folder, env={**environment, "TRESOR_URL": url}, input="\n".join(script) + "\n",
+    run = subprocess.run(["sh"], cwd=folder, env=environment, input="\n".join(script) + "\n",
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
     pieces = re.split(r"\n@@ (\d+)\n", run.stdout)
     found = list(zip(LINES, map(int, pieces[1::2]), pieces[0::2]))
