@@ -168,17 +168,18 @@ tr_status tr_check_media(tr_call *call, tr_error *err);          /* headers.c */
 tr_status tr_read_idempotency_key(tr_call *call, tr_error *err); /* headers.c */
 tr_status tr_read_query(tr_call *call, tr_error *err);           /* query.c */
 /* Percent-decode into out[size]: well-formed UTF-8 without control characters; else false. */
-bool tr_percent_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t size); /* query.c */
+bool tr_percent_decode(const char *text, size_t len, bool plus_is_space, char *out,
+                       size_t size); /* query.c */
 /* What request->read's -1 or -2 means. */
-tr_status tr_broken_body(long n, tr_error *err);                        /* body.c */
+tr_status tr_broken_body(long n, tr_error *err);      /* body.c */
 tr_status tr_read_raw_body(tr_call *call);            /* body.c; keeps its error in raw_error */
 tr_status tr_read_body(tr_call *call, tr_error *err); /* body.c */
-tr_status tr_name_request(tr_call *call, uint8_t name[32], tr_error *err); /* body.c */
-bool tr_is_form(const tr_call *call);                                   /* form.c */
+tr_status tr_name_request(tr_call *call, uint8_t name[32], tr_error *err);        /* body.c */
+bool tr_is_form(const tr_call *call);                                             /* form.c */
 tr_status tr_read_form(const char *text, size_t len, cJSON **out, tr_error *err); /* form.c */
-tr_status tr_compile_bodies(tr_api *api, tr_error *err);                   /* body.c */
-tr_status tr_authorise_role(tr_call *call, tr_error *err);                 /* authorise.c */
-tr_status tr_authorise_subject(tr_call *call, tr_error *err);              /* authorise.c */
+tr_status tr_compile_bodies(tr_api *api, tr_error *err);                          /* body.c */
+tr_status tr_authorise_role(tr_call *call, tr_error *err);                        /* authorise.c */
+tr_status tr_authorise_subject(tr_call *call, tr_error *err);                     /* authorise.c */
 /* Commit what the handler gave, or, when it failed, only the token's end and the entry. TR_OK: the effect is
  * durable, or there was none to have; *again: somebody was faster, and the handler is to run anew.
  * call->ticket.persisted says whether the token is used up. */
@@ -188,7 +189,7 @@ bool tr_keeps_outcome(const tr_call *call);                                     
 tr_status tr_replay(tr_call *call, tr_error *err);                  /* outcome.c */
 tr_status tr_keep_outcome(tr_call *call, tr_db *tx, tr_error *err); /* outcome.c */
 tr_status tr_seal_outcome(tr_call *call, tr_error *err);            /* outcome.c */
-void tr_call_problem(tr_call *call, const tr_error *err);                /* problem.c */
+void tr_call_problem(tr_call *call, const tr_error *err);           /* problem.c */
 int tr_problem_status(tr_status status);                            /* problem.c */
 const char *tr_problem_title(tr_status status);                     /* problem.c */
 

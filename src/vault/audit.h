@@ -1,4 +1,5 @@
-/* The audit log's entries (Art. 4 DPO): who did what to whose data, for which purpose, with which outcome. No payload.
+/* The audit log's entries (Art. 4 DPO): who did what to whose data, for which purpose, with which outcome. No
+ * payload.
  *
  * One entry is one JSON object with these members, absent where they do not apply:
  * time, action, principal, role, purpose, subject, type, records, outcome, request, address, detail.

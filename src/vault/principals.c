@@ -40,7 +40,8 @@ tr_status tr_principal_keep(void *context, const tr_principal *row, tr_error *er
     return TR_OK;
 }
 
-tr_status tr_principal_set_password(tr_principal_copy *copy, const char *password, char one_time[32], tr_error *err) {
+tr_status tr_principal_set_password(tr_principal_copy *copy, const char *password, char one_time[32],
+                                    tr_error *err) {
     one_time[0] = '\0';
     copy->row.password_initial = password == NULL;
     if (password == NULL) {
@@ -48,9 +49,11 @@ tr_status tr_principal_set_password(tr_principal_copy *copy, const char *passwor
         if (st != TR_OK)
             return st;
         password = one_time;
-    } else if (strlen(password) > TR_PASSWORD_MAX || tr_utf8_count(password, strlen(password)) < TR_PASSWORD_MIN) {
-        return tr_fail(err, TR_E_VALIDATION, "/password", "must have at least %d characters and at most %d bytes",
-                       TR_PASSWORD_MIN, TR_PASSWORD_MAX);
+    } else if (strlen(password) > TR_PASSWORD_MAX ||
+               tr_utf8_count(password, strlen(password)) < TR_PASSWORD_MIN) {
+        return tr_fail(err, TR_E_VALIDATION, "/password",
+                       "must have at least %d characters and at most %d bytes", TR_PASSWORD_MIN,
+                       TR_PASSWORD_MAX);
     }
     copy->row.password = copy->password;
     return tr_password_hash(password, strlen(password), copy->password, err);

@@ -10,11 +10,11 @@
 #include "vault/audit.h"
 #include "vault/vault_internal.h"
 
-#define SHARDS 64
+#define SHARDS        64
 #define SHARD_BUCKETS 256
 #define SHARD_ENTRIES 1024 /* 64 * 1024 sessions in memory; more are read again when used */
-#define RANDOM_LEN 32
-#define MAC_LEN 16
+#define RANDOM_LEN    32
+#define MAC_LEN       16
 
 typedef struct tr_session_entry {
     struct tr_session_entry *next;
@@ -129,7 +129,8 @@ static tr_status invalid(tr_error *err) {
 static tr_status load(tr_vault *vault, shard *s, const char *client, entry **out, tr_error *err) {
     tr_db *db = NULL;
     entry *e = calloc(1, sizeof *e);
-    tr_status st = e ? tr_store_reader(vault->store, &db, err) : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    tr_status st =
+        e ? tr_store_reader(vault->store, &db, err) : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     if (st == TR_OK)
         st = tr_session_get(db, client, &e->row, err);
     if (st == TR_OK)
@@ -156,8 +157,8 @@ static tr_status find(tr_vault *vault, shard *s, const char *client, entry **out
 
 /* ---- the token's form ---- */
 
-static tr_status token_mac(tr_vault *vault, const char *client, const uint8_t random[RANDOM_LEN], uint8_t mac[32],
-                           tr_error *err) {
+static tr_status token_mac(tr_vault *vault, const char *client, const uint8_t random[RANDOM_LEN],
+                           uint8_t mac[32], tr_error *err) {
     const tr_bytes parts[2] = {{client, TR_CLIENT_LEN}, {random, RANDOM_LEN}};
     return tr_hmac_sha256(&vault->token_key, parts, 2, mac, err);
 }
@@ -167,8 +168,8 @@ static tr_status token_hash(const char *token, uint8_t hash[32], tr_error *err) 
     return tr_sha256(&part, 1, hash, err);
 }
 
-static tr_status token_new(tr_vault *vault, const char *client, char token[TR_TOKEN_LEN + 1], uint8_t hash[32],
-                           tr_error *err) {
+static tr_status token_new(tr_vault *vault, const char *client, char token[TR_TOKEN_LEN + 1],
+                           uint8_t hash[32], tr_error *err) {
     uint8_t bytes[RANDOM_LEN + MAC_LEN], mac[32];
     tr_status st = tr_random(bytes, RANDOM_LEN, err);
     if (st == TR_OK)
@@ -187,7 +188,8 @@ static bool token_is_ours(tr_vault *vault, const char *client, const char *token
     uint8_t bytes[RANDOM_LEN + MAC_LEN], mac[32];
     size_t n = sizeof bytes;
     return tr_base64url_decode(token, strlen(token), bytes, &n) && n == sizeof bytes &&
-           token_mac(vault, client, bytes, mac, NULL) == TR_OK && tr_equal_ct(mac, bytes + RANDOM_LEN, MAC_LEN);
+           token_mac(vault, client, bytes, mac, NULL) == TR_OK &&
+           tr_equal_ct(mac, bytes + RANDOM_LEN, MAC_LEN);
 }
 
 /* ---- accept ---- */
@@ -202,7 +204,8 @@ static bool expired(tr_vault *vault, const entry *e, int64_t now) {
     return now >= tr_session_expires(vault->config, e->row.created_at, e->row.used_at);
 }
 
-static tr_status begin(tr_vault *vault, entry *e, int64_t now, bool recovered, tr_ticket *ticket, tr_error *err) {
+static tr_status begin(tr_vault *vault, entry *e, int64_t now, bool recovered, tr_ticket *ticket,
+                       tr_error *err) {
     memset(ticket, 0, sizeof *ticket);
     ticket->next = e->row;
     ticket->caller = e->caller;
@@ -226,7 +229,8 @@ static tr_status superseded(tr_error *err) {
 }
 
 static tr_status reused(tr_error *err) {
-    return tr_fail(err, TR_E_TOKEN_REUSED, "access-token", "a used token was presented again; the session is ended");
+    return tr_fail(err, TR_E_TOKEN_REUSED, "access-token",
+                   "a used token was presented again; the session is ended");
 }
 
 /* The token is the one that ran last (or runs now): a parallel call, a lost response, or a thief's. */
@@ -238,8 +242,8 @@ static tr_status judge_previous(tr_vault *vault, const entry *e, int64_t now, bo
     return age <= vault->config->token_superseded_ms ? superseded(err) : reused(err);
 }
 
-static tr_status judge(tr_vault *vault, entry *e, const char *token, const uint8_t hash[32], int64_t now, bool has_key,
-                       tr_ticket *ticket, tr_error *err) {
+static tr_status judge(tr_vault *vault, entry *e, const char *token, const uint8_t hash[32], int64_t now,
+                       bool has_key, tr_ticket *ticket, tr_error *err) {
     if (tr_equal_ct(hash, e->row.current, 32)) {
         if (!e->busy)
             return begin(vault, e, now, false, ticket, err);
@@ -247,7 +251,8 @@ static tr_status judge(tr_vault *vault, entry *e, const char *token, const uint8
                        : superseded(err);
     }
     if (tr_equal_ct(hash, e->row.previous, 32) && e->row.previous_at > 0) {
-        /* While the successor's request runs, the predecessor is two steps old for recovery, but not yet for theft. */
+        /* While the successor's request runs, the predecessor is two steps old for recovery, but not yet for
+         * theft. */
         return e->busy ? superseded(err) : judge_previous(vault, e, now, has_key, err);
     }
     if (tr_equal_ct(hash, e->dropped, 32) && now - e->dropped_at <= vault->config->token_superseded_ms)
@@ -261,8 +266,8 @@ static bool client_form(const char *client) {
     return strlen(client) == TR_CLIENT_LEN && tr_base64url_decode(client, TR_CLIENT_LEN, bytes, &n);
 }
 
-tr_status tr_token_accept(tr_vault *vault, const char *client, const char *uid, const char *token, bool has_key,
-                          tr_ticket *ticket, tr_error *err) {
+tr_status tr_token_accept(tr_vault *vault, const char *client, const char *uid, const char *token,
+                          bool has_key, tr_ticket *ticket, tr_error *err) {
     uint8_t hash[32];
     entry *e = NULL;
     if (!client_form(client))
@@ -294,8 +299,8 @@ tr_status tr_token_recover(tr_vault *vault, const char *client, const char *toke
     int64_t now = tr_now_ms();
     st = find(vault, s, client, &e, err);
     if (st == TR_OK) {
-        bool same = !e->busy && !e->stale && !expired(vault, e, now) && tr_equal_ct(hash, e->row.previous, 32) &&
-                    tr_equal_ct(request, e->row.request, 32) &&
+        bool same = !e->busy && !e->stale && !expired(vault, e, now) &&
+                    tr_equal_ct(hash, e->row.previous, 32) && tr_equal_ct(request, e->row.request, 32) &&
                     now - e->row.previous_at <= vault->config->token_recovery_ms;
         st = same ? begin(vault, e, now, true, ticket, err) : superseded(err);
     }
@@ -334,8 +339,8 @@ void tr_token_done(tr_vault *vault, tr_ticket *ticket, bool committed) {
 
 /* ---- sessions ---- */
 
-tr_status tr_session_prepare(tr_vault *vault, const tr_uuid *principal, tr_session *row, char token[TR_TOKEN_LEN + 1],
-                             int64_t *expires_at, tr_error *err) {
+tr_status tr_session_prepare(tr_vault *vault, const tr_uuid *principal, tr_session *row,
+                             char token[TR_TOKEN_LEN + 1], int64_t *expires_at, tr_error *err) {
     uint8_t random[16];
     memset(row, 0, sizeof *row);
     tr_status st = tr_random(random, sizeof random, err);

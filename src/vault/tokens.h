@@ -1,12 +1,14 @@
-/* Single-use tokens: one chain of tokens a session, where each accepted token is dead and its answer carries the next.
+/* Single-use tokens: one chain of tokens a session, where each accepted token is dead and its answer carries
+ * the next.
  *
- * The table in memory decides which of n requests with one token runs (at once, without a flush); the database decides what
- * stays true: a request's effects and its token's end are one commit, and no answer leaves before it. So a token that was
- * answered is dead after kill -9 and power loss, and a token whose request left no effect is not lost.
+ * The table in memory decides which of n requests with one token runs (at once, without a flush); the
+ * database decides what stays true: a request's effects and its token's end are one commit, and no answer
+ * leaves before it. So a token that was answered is dead after kill -9 and power loss, and a token whose
+ * request left no effect is not lost.
  *
  * The life of an authenticated request:
- *   tr_token_accept ─ TR_OK ──────────────► tr_token_persist inside the job that commits it ─► tr_token_done(committed)
- *                   └ recoverable ► tr_token_recover once the body is known ─┘
+ *   tr_token_accept ─ TR_OK ──────────────► tr_token_persist inside the job that commits it ─►
+ * tr_token_done(committed) └ recoverable ► tr_token_recover once the body is known ─┘
  */
 #ifndef TR_VAULT_TOKENS_H
 #define TR_VAULT_TOKENS_H
@@ -42,12 +44,12 @@ typedef struct tr_ticket { /* an accepted token, until tr_token_done */
  *   TR_E_TOKEN_SUPERSEDED  the token used just before; the session goes on
  *   TR_E_IN_PROGRESS       the same, while its request still runs and this one has a key
  *   TR_E_TOKEN_REUSED      an older token: the caller must end the session (tr_session_revoke)
- *   TR_E_PRECONDITION      the token used just before, and a lost response may be recovered: try tr_token_recover
- * The wipe of `token` is the caller's. */
-tr_status tr_token_accept(tr_vault *vault, const char *client, const char *uid, const char *token, bool has_key,
-                          tr_ticket *ticket, tr_error *err);
-/* `request` names the request (SHA-256, see tr_session.request). TR_OK as from tr_token_accept; TR_E_TOKEN_SUPERSEDED when
- * it is another request, or too late, or the successor has been used. */
+ *   TR_E_PRECONDITION      the token used just before, and a lost response may be recovered: try
+ * tr_token_recover The wipe of `token` is the caller's. */
+tr_status tr_token_accept(tr_vault *vault, const char *client, const char *uid, const char *token,
+                          bool has_key, tr_ticket *ticket, tr_error *err);
+/* `request` names the request (SHA-256, see tr_session.request). TR_OK as from tr_token_accept;
+ * TR_E_TOKEN_SUPERSEDED when it is another request, or too late, or the successor has been used. */
 tr_status tr_token_recover(tr_vault *vault, const char *client, const char *token, const uint8_t request[32],
                            tr_ticket *ticket, tr_error *err);
 /* Remember which request this is, so that it can be recovered. Before tr_token_persist. */
@@ -58,11 +60,12 @@ tr_status tr_token_persist(tr_db *tx, const tr_ticket *ticket, tr_error *err);
 void tr_token_done(tr_vault *vault, tr_ticket *ticket, bool committed);
 
 /* A new session: fill *row and the first token. Store it with tr_session_insert. */
-tr_status tr_session_prepare(tr_vault *vault, const tr_uuid *principal, tr_session *row, char token[TR_TOKEN_LEN + 1],
-                             int64_t *expires_at, tr_error *err);
+tr_status tr_session_prepare(tr_vault *vault, const tr_uuid *principal, tr_session *row,
+                             char token[TR_TOKEN_LEN + 1], int64_t *expires_at, tr_error *err);
 /* When a session with these times ends, ms. */
 int64_t tr_session_expires(const tr_config *config, int64_t created_at, int64_t used_at);
-/* Forget what the table knows of a principal (client NULL) or of one of its sessions; after the commit that changed it. */
+/* Forget what the table knows of a principal (client NULL) or of one of its sessions; after the commit that
+ * changed it. */
 void tr_session_forget(tr_vault *vault, const tr_uuid *principal, const char *client);
 /* End a session, with an audit entry {"action":"auth.token_reuse"}: for TR_E_TOKEN_REUSED. */
 tr_status tr_session_revoke(tr_vault *vault, const char *client, const tr_uuid *request, const char *address,

@@ -15,9 +15,9 @@
 #define SWEEP_BATCH 500
 
 /* The files that init makes; the -wal and -shm beside a database too. */
-static const char *const vault_files[] = {"keyring",      "vault.db",     "vault.db-wal", "vault.db-shm", "keys.db",
-                                          "keys.db-wal",  "keys.db-shm",  "audit.db",     "audit.db-wal", "audit.db-shm",
-                                          "lock"};
+static const char *const vault_files[] = {"keyring",      "vault.db",     "vault.db-wal", "vault.db-shm",
+                                          "keys.db",      "keys.db-wal",  "keys.db-shm",  "audit.db",
+                                          "audit.db-wal", "audit.db-shm", "lock"};
 
 typedef struct database_keys {
     tr_secret vault, keys, audit;
@@ -38,7 +38,8 @@ static tr_status database_keys_get(tr_keyring *ring, bool create, database_keys 
     return st;
 }
 
-static tr_status store_open(const tr_config *config, tr_keyring *ring, bool create, tr_store **store, tr_error *err) {
+static tr_status store_open(const tr_config *config, tr_keyring *ring, bool create, tr_store **store,
+                            tr_error *err) {
     database_keys keys = {0};
     tr_status st = database_keys_get(ring, create, &keys, err);
     if (st == TR_OK) {
@@ -77,7 +78,8 @@ out:
     return st;
 }
 
-static tr_status prepare_first(tr_keyring *ring, struct first_rows *rows, tr_first_credentials *first, tr_error *err) {
+static tr_status prepare_first(tr_keyring *ring, struct first_rows *rows, tr_first_credentials *first,
+                               tr_error *err) {
     static const tr_role roles[3] = {TR_OPERATOR, TR_OFFICER, TR_AUDITOR};
     tr_secret key = TR_SECRET_INIT;
     tr_status st = TR_OK;
@@ -120,7 +122,8 @@ static tr_status check_folder(const tr_config *config, tr_error *err) {
     return TR_OK;
 }
 
-tr_status tr_vault_init(const tr_config *config, const tr_secret *passphrase, tr_first_credentials *first, tr_error *err) {
+tr_status tr_vault_init(const tr_config *config, const tr_secret *passphrase, tr_first_credentials *first,
+                        tr_error *err) {
     char path[600];
     tr_keyring *ring = NULL;
     tr_store *store = NULL;
@@ -169,7 +172,8 @@ static tr_status load_named_keys(tr_vault *vault, tr_error *err) {
         struct unwrap u = {vault->ring, keys[i]};
         st = tr_named_key_get(db, named_keys[i], unwrap_named, &u, err);
         if (st == TR_E_NOT_FOUND)
-            st = tr_fail(err, TR_E_CORRUPT, "keys.db", "the vault's own key \"%s\" is missing", named_keys[i]);
+            st =
+                tr_fail(err, TR_E_CORRUPT, "keys.db", "the vault's own key \"%s\" is missing", named_keys[i]);
     }
     return st;
 }
@@ -233,8 +237,8 @@ static tr_status sweep_once(void *context, tr_db *tx, tr_error *err) {
     const tr_config *c = s->config;
     int64_t counts[3] = {0};
     int64_t outcomes_before = s->now - c->idempotency_s * 1000;
-    tr_status st = tr_session_sweep(tx, s->now - c->session_idle_s * 1000, s->now - c->session_absolute_s * 1000,
-                                    SWEEP_BATCH, &counts[0], err);
+    tr_status st = tr_session_sweep(tx, s->now - c->session_idle_s * 1000,
+                                    s->now - c->session_absolute_s * 1000, SWEEP_BATCH, &counts[0], err);
     if (st == TR_OK)
         st = tr_outcome_sweep(tx, outcomes_before, SWEEP_BATCH, &counts[1], err);
     if (st == TR_OK)
@@ -254,8 +258,8 @@ tr_status tr_vault_sweep(tr_vault *vault, tr_error *err) {
     return st;
 }
 
-tr_status tr_vault_verify_audit(const tr_config *config, const tr_secret *passphrase, tr_audit_verdict *verdict,
-                                tr_error *err) {
+tr_status tr_vault_verify_audit(const tr_config *config, const tr_secret *passphrase,
+                                tr_audit_verdict *verdict, tr_error *err) {
     char path[600];
     tr_keyring *ring = NULL;
     database_keys keys = {0};

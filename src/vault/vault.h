@@ -1,5 +1,5 @@
-/* The vault: what is stored, who may see it, and the proof of it. Everything in vault/ works on a tr_vault; it is opened
- * once and used by many threads at once.
+/* The vault: what is stored, who may see it, and the proof of it. Everything in vault/ works on a tr_vault;
+ * it is opened once and used by many threads at once.
  */
 #ifndef TR_VAULT_VAULT_H
 #define TR_VAULT_VAULT_H
@@ -18,9 +18,11 @@ typedef struct tr_first_credentials {
     } items[3];
 } tr_first_credentials;
 
-/* Make DIR (0700) with a keyring sealed by `passphrase`, the three databases and the first principals. TR_E_EXISTS when
- * DIR holds a vault already; whatever a failed try left is removed. The caller wipes *first. */
-tr_status tr_vault_init(const tr_config *config, const tr_secret *passphrase, tr_first_credentials *first, tr_error *err);
+/* Make DIR (0700) with a keyring sealed by `passphrase`, the three databases and the first principals.
+ * TR_E_EXISTS when DIR holds a vault already; whatever a failed try left is removed. The caller wipes *first.
+ */
+tr_status tr_vault_init(const tr_config *config, const tr_secret *passphrase, tr_first_credentials *first,
+                        tr_error *err);
 
 /* Open the keyring and the store. `config` must outlive the vault. */
 tr_status tr_vault_open(const tr_config *config, const tr_secret *passphrase, tr_vault **out, tr_error *err);
@@ -29,11 +31,12 @@ void tr_vault_close(tr_vault *vault);
 tr_store *tr_vault_store(tr_vault *vault);
 const tr_config *tr_vault_config(const tr_vault *vault);
 
-/* Sweep what has expired (sessions, outcomes, import batches), in bounded batches. Called every minute by `serve`. */
+/* Sweep what has expired (sessions, outcomes, import batches), in bounded batches. Called every minute by
+ * `serve`. */
 tr_status tr_vault_sweep(tr_vault *vault, tr_error *err);
 
 /* For `tresor audit verify`: beside a running server, or without one. */
-tr_status tr_vault_verify_audit(const tr_config *config, const tr_secret *passphrase, tr_audit_verdict *verdict,
-                                tr_error *err);
+tr_status tr_vault_verify_audit(const tr_config *config, const tr_secret *passphrase,
+                                tr_audit_verdict *verdict, tr_error *err);
 
 #endif
