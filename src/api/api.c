@@ -34,9 +34,8 @@ static tr_status name_request(tr_call *call, tr_error *err) {
 }
 
 /* In the order that the API's document promises. */
-static tr_status check(tr_call *call, tr_error *err) {
+static tr_status check(tr_call *call, tr_status key_status, tr_error *err) {
     tr_status st = TR_OK;
-    tr_status key_status = name_request(call, NULL);
     read_subject(call);
     TR_TRY(tr_authorise_role(call, err));
     TR_TRY(tr_rate_take(call->api->rate, &call->who->principal, call->config->rate_per_minute,
@@ -61,7 +60,8 @@ static void forget_try(tr_call *call) {
     tr_response_init(call->response);
     call->effect = NULL;
     call->after_commit = NULL;
-    call->session_ends = call->own_entries = false;
+    call->session_ends = call->own_entries = call->outcome_names_subject = call->replayed = false;
+    call->event.detail = NULL;
     call->event.record_count = 0;
 }
 
@@ -94,7 +94,8 @@ static void begin_entry(tr_call *call) {
 static tr_status authenticated(tr_call *call, tr_error *err) {
     bool again;
     begin_entry(call);
-    tr_status st = call->unmatched ? call->unmatched : check(call, err);
+    tr_status key_status = name_request(call, NULL);
+    tr_status st = call->unmatched ? call->unmatched : check(call, key_status, err);
     if (st == TR_OK) {
         st = perform(call, err);
     } else {
@@ -111,7 +112,7 @@ static tr_status authenticated(tr_call *call, tr_error *err) {
     if (st != TR_OK)
         tr_call_problem(call, err);
     /* A session that ended while the request ran has no next token. */
-    if (committed || st != TR_E_TOKEN_INVALID)
+    if (st != TR_E_TOKEN_INVALID)
         tr_give_token(call, committed);
     tr_token_done(call->vault, &call->ticket, committed);
     return st;

@@ -6,6 +6,7 @@
 #include "api/resources.h"
 #include "base/clock.h"
 #include "crypto/password.h"
+#include "vault/throttle.h"
 
 tr_status tr_validate(tr_call *call, tr_error *err) {
     (void)err;
@@ -109,8 +110,11 @@ static tr_status make_lane(struct lanes *l, tr_session *row, tr_error *err) {
     int64_t expires_at = 0;
     tr_status st = tr_session_prepare(l->call->vault, &l->call->who->principal, row, token, &expires_at, err);
     if (st == TR_OK) {
+        const tr_session *own = &l->call->ticket.next;
         row->lane = true;
-        memcpy(row->origin, l->call->client, sizeof row->origin);
+        row->created_at = own->created_at; /* no lane outlives the sign-in that it comes from */
+        expires_at = tr_session_expires(l->call->config, row->created_at, row->used_at);
+        memcpy(row->origin, own->lane ? own->origin : own->client, sizeof row->origin);
         snprintf(expiry, sizeof expiry, "%lld", (long long)(expires_at / 1000));
         tr_jw_open(out, NULL, '{');
         tr_jw_text(out, "access-token", token);
@@ -175,10 +179,12 @@ tr_status tr_password_change(tr_call *call, tr_error *err) {
     if (!c)
         return TR_E_NOMEM;
     c->client = call->client;
+    TR_TRY(tr_throttle_try(call->vault, call->who->uid, call->request->peer, &call->retry_after_s, err));
     TR_TRY(tr_principal_get(call->db, &call->who->principal, tr_principal_keep, &c->principal, err));
     TR_TRY(tr_password_check(c->principal.row.password, current, strlen(current), &match, err));
     if (!match)
         TR_TRY(tr_fail(err, TR_E_VALIDATION, "/current_password", "is not the present password"));
+    tr_throttle_success(call->vault, call->who->uid, call->request->peer);
     if (strcmp(current, password) == 0)
         TR_TRY(tr_fail(err, TR_E_VALIDATION, "/password", "must differ from the present password"));
     TR_TRY(tr_principal_set_password(&c->principal, password, one_time, err));

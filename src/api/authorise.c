@@ -52,7 +52,8 @@ tr_status tr_authorise_subject(tr_call *call, tr_error *err) {
     case TR_RULE_ANY_GRANT: return need_grant(call, TR_ACT_READ | TR_ACT_WRITE | TR_ACT_EXPORT, err);
     case TR_RULE_GRANTEE: return TR_OK;
     case TR_RULE_FILTER: return call->who->role == TR_SERVICE ? need_purpose(call, err) : TR_OK;
-    case TR_RULE_LINES: return call->has_purpose ? need_purpose(call, err) : TR_OK;
+    case TR_RULE_LINES:
+        return call->has_purpose || !call->who->may_register ? need_purpose(call, err) : TR_OK;
     case TR_RULE_PUBLIC:
     case TR_RULE_NO: break;
     }

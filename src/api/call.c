@@ -63,7 +63,7 @@ const char *tr_call_query(const tr_call *call, const char *name) {
 }
 
 tr_status tr_call_cursor(const char *text, const char *where, void *bytes, size_t len, tr_error *err) {
-    uint8_t room[32];
+    uint8_t room[TR_CURSOR_MAX];
     size_t n = sizeof room;
     if (!tr_base64url_decode(text, strlen(text), room, &n) || n != len)
         return tr_fail(err, TR_E_BAD_REQUEST, where, "is no cursor of this list");
@@ -72,8 +72,8 @@ tr_status tr_call_cursor(const char *text, const char *where, void *bytes, size_
 }
 
 void tr_call_next(tr_buf *out, const void *bytes, size_t len) {
-    char text[64];
-    if (bytes)
+    char text[TR_BASE64URL_LEN(TR_CURSOR_MAX) + 1];
+    if (bytes && len <= TR_CURSOR_MAX)
         tr_base64url_encode(bytes, len, text);
     tr_jw_text(out, "next", bytes ? text : NULL);
 }

@@ -20,6 +20,7 @@
 
 #define TR_LIST_MAX     100
 #define TR_LIST_DEFAULT 50
+#define TR_CURSOR_MAX   64 /* bytes that a cursor stands for */
 
 typedef struct tr_call tr_call;
 typedef tr_status (*tr_handler_fn)(tr_call *call, tr_error *err);
@@ -29,6 +30,7 @@ enum tr_route_flags {
     TR_ROUTE_IF_MATCH = 4, /* takes If-Match */
     TR_ROUTE_STREAM = 8,   /* reads its body itself */
     TR_ROUTE_INITIAL = 16, /* open to a principal with a one-time password */
+    TR_ROUTE_SAFE = 64,    /* changes nothing, whatever its method: no outcome is kept, it is run again */
     TR_ROUTE_FORM = 32,    /* takes a form too: some clients of /auth/sign_in send one */
 };
 
@@ -119,9 +121,10 @@ struct tr_call {
     char event_type[TR_PARAM_TEXT];
     tr_uuid event_records[TR_LIST_MAX];
     int64_t retry_after_s;
-    tr_bytes sealed_outcome; /* with no data: none is kept */
-    bool replayed;           /* the response is a stored outcome */
-    bool outcome_taken;      /* another request with this Idempotency-Key was faster */
+    tr_bytes sealed_outcome;    /* with no data: none is kept */
+    bool outcome_names_subject; /* the outcome concerns event_subject, and goes when that subject goes */
+    bool replayed;              /* the response is a stored outcome */
+    bool outcome_taken;         /* another request with this Idempotency-Key was faster */
     tr_status handler_status, effect_status;
     tr_error effect_error;
 

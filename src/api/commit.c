@@ -27,14 +27,15 @@ static tr_status append_entry(tr_call *call, tr_db *tx, tr_error *err) {
  * effect. */
 static tr_status commit_job(void *context, tr_db *tx, tr_error *err) {
     tr_call *call = context;
-    tr_status st = call->ticket.persisted ? TR_OK : tr_token_persist(tx, &call->ticket, err);
+    tr_status st = call->ticket.persisted ? tr_token_check(tx, &call->ticket, err)
+                                          : tr_token_persist(tx, &call->ticket, err);
     if (st != TR_OK)
         return st;
     call->outcome_taken = false;
     call->effect_status = call->handler_status;
     if (call->handler_status == TR_OK && (call->effect || call->sealed_outcome.data))
         call->effect_status = tr_nested(tx, effect, call, &call->effect_error);
-    bool stale = call->effect_status == TR_E_PRECONDITION && call->handler_status == TR_OK && !call->if_match;
+    bool stale = call->effect_status == TR_E_PRECONDITION && call->handler_status == TR_OK;
     if (call->outcome_taken || stale || (call->handler_status == TR_OK && is_trouble(call->effect_status))) {
         if (err)
             *err = call->effect_error;
@@ -45,7 +46,7 @@ static tr_status commit_job(void *context, tr_db *tx, tr_error *err) {
 
 tr_status tr_commit(tr_call *call, tr_status handler_status, bool *again, tr_error *err) {
     tr_status st = TR_OK;
-    *again = false;
+    *again = call->outcome_taken = false;
     call->handler_status = handler_status;
     call->sealed_outcome = (tr_bytes){NULL, 0};
     if (handler_status == TR_OK && tr_keeps_outcome(call) && !call->session_ends)
@@ -53,7 +54,7 @@ tr_status tr_commit(tr_call *call, tr_status handler_status, bool *again, tr_err
     if (st == TR_OK)
         st = tr_store_write(tr_vault_store(call->vault), commit_job, call, err);
     if (st != TR_OK) {
-        *again = call->outcome_taken || (st == TR_E_PRECONDITION && !call->if_match);
+        *again = call->outcome_taken || st == TR_E_PRECONDITION;
         return st;
     }
     call->ticket.persisted = true;

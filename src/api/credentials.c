@@ -123,9 +123,12 @@ void tr_token_headers(tr_response *response, const char *token, const char *clie
     tr_response_header(response, "uid", uid);
 }
 
-/* The commit failed: the token was not used up, and stays the next one. */
+/* When the commit failed the token was not used up, and stays the next one; but for a recovered request it is
+ * one that was used before, good for nothing but to ask once more. */
 void tr_give_token(tr_call *call, bool committed) {
-    if (!call->session_ends || !committed)
+    bool ended = call->session_ends && committed;
+    bool only_again = call->ticket.recovered && !committed;
+    if (!ended && !only_again)
         tr_token_headers(call->response, committed ? call->ticket.token : call->token, call->client,
                          call->ticket.expires_at, call->who->uid);
 }

@@ -1,5 +1,6 @@
 /* Grants: who else may see a subject's records, for which purpose. Given and withdrawn by the subject alone.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,19 +48,20 @@ static bool shown(const tr_call *call, const tr_grant *row) {
 
 static tr_status list_row(void *context, const tr_grant *row, tr_error *err) {
     tr_page *p = context;
-    if (tr_page_full(p, &row->id))
+    if (!shown(p->call, row))
         return TR_OK;
-    if (shown(p->call, row))
-        grant_json(&p->call->response->body, row);
+    if (tr_page_full(p, &row->id))
+        return TR_STOP;
+    grant_json(&p->call->response->body, row);
     return tr_buf_ok(&p->call->response->body, err);
 }
 
 tr_status tr_grants_list(tr_call *call, tr_error *err) {
     tr_page p;
     tr_status st = tr_page_begin(&p, call, err);
-    return st == TR_OK ? tr_page_end(&p, tr_grant_list(call->db, &call->subject, p.after, tr_page_rows(&p),
-                                                       list_row, &p, err))
-                       : st;
+    return st == TR_OK
+               ? tr_page_end(&p, tr_grant_list(call->db, &call->subject, p.after, INT_MAX, list_row, &p, err))
+               : st;
 }
 
 static tr_status no_grant(tr_error *err) {
@@ -88,6 +90,7 @@ tr_status tr_grants_read(tr_call *call, tr_error *err) {
 struct change {
     tr_grant row;
     tr_buf types, fields;
+    int same; /* live grants of this grantee for this activity */
 };
 
 static void clear_change(void *change) {
@@ -193,8 +196,22 @@ out:
     return st;
 }
 
+static tr_status count_same(void *context, const tr_grant *row, tr_error *err) {
+    struct change *c = context;
+    (void)err;
+    c->same += tr_uuid_equal(&row->activity, &c->row.activity);
+    return TR_OK;
+}
+
 static tr_status insert(void *context, tr_db *tx, tr_error *err) {
-    return tr_grant_insert(tx, &((struct change *)context)->row, err);
+    struct change *c = context;
+    c->same = 0;
+    tr_status st = tr_grant_live(tx, &c->row.subject, &c->row.grantee, c->row.created_at, count_same, c, err);
+    if (st == TR_OK && c->same >= TR_PERMITS_MAX)
+        st =
+            tr_fail(err, TR_E_CONFLICT, NULL,
+                    "this service has %d live grants for this activity; withdraw some first", TR_PERMITS_MAX);
+    return st == TR_OK ? tr_grant_insert(tx, &c->row, err) : st;
 }
 
 tr_status tr_grants_create(tr_call *call, tr_error *err) {

@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 
+#define FAILURES_MAX 10000
+
 /* ---- results ---- */
 
 static void result_line(tr_buf *out, const tr_import_line *line) {
@@ -77,17 +79,30 @@ static tr_status append_refusal(tr_import *import, tr_import_line *line, tr_db *
     return tr_event_append(tx, &event, err);
 }
 
+static tr_status keep_may_register(void *context, const tr_principal *row, tr_error *err) {
+    (void)err;
+    *(bool *)context = row->may_register && !row->disabled;
+    return TR_OK;
+}
+
 /* Prepared lines that failed are only reported; line->status of the others is set anew, since a job may run
  * twice. */
 static tr_status batch_job(void *context, tr_db *tx, tr_error *err) {
     tr_import *import = context;
     tr_call *call = import->call;
     tr_import_batch row;
-    tr_status st = call->ticket.persisted ? TR_OK : tr_token_persist(tx, &call->ticket, err);
+    bool may_register = false;
+    tr_status st = call->ticket.persisted ? tr_token_check(tx, &call->ticket, err)
+                                          : tr_token_persist(tx, &call->ticket, err);
+    if (st == TR_OK) /* it may have been taken back since the import began */
+        st = tr_principal_get(tx, &call->who->principal, keep_may_register, &may_register, err);
     tr_buf_reset(&import->results);
     for (size_t i = 0; st == TR_OK && i < import->count; i++) {
         tr_import_line *line = &import->lines[i];
-        if (line->prepared) {
+        if (line->prepared && line->registers && !may_register)
+            line->status =
+                tr_fail(&line->err, TR_E_FORBIDDEN, NULL, "this service may not register subjects any more");
+        else if (line->prepared) {
             st = tr_import_insert_line(import, line, tx, err);
             import->anything = import->anything || line->status == TR_OK;
         } else {
@@ -150,8 +165,21 @@ static tr_status import_batch(tr_import *import, tr_error *err) {
     }
     if (st == TR_OK)
         st = spool_write(import, import->results.data, import->results.len, err);
+    for (size_t i = 0; i < import->count; i++)
+        import->failures += import->lines[i].status != TR_OK;
     import->number++;
     return st;
+}
+
+/* A stream of nothing but faults is not read to its end: its results would fill the disk. */
+static tr_status give_up(tr_import *import, tr_error *err) {
+    tr_import_line last = {.number = import->line + 1, .status = TR_E_TOO_LARGE};
+    tr_fail(&last.err, TR_E_TOO_LARGE, NULL, "more than %d lines are at fault: the rest was not read",
+            FAILURES_MAX);
+    tr_buf_reset(&import->results);
+    result_line(&import->results, &last);
+    import->call->response->close = true;
+    return spool_write(import, import->results.data, import->results.len, err);
 }
 
 /* ---- the whole ---- */
@@ -192,6 +220,10 @@ tr_status tr_import_post(tr_call *call, tr_error *err) {
         if (st != TR_OK || import->count == 0)
             break;
         st = import_batch(import, err);
+        if (st == TR_OK && import->failures > FAILURES_MAX) {
+            st = give_up(import, err);
+            break;
+        }
         if (call->request->more_time)
             call->request->more_time(call->request);
     }

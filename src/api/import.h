@@ -45,7 +45,8 @@ typedef struct tr_import {
     /* all */
     int spool;
     int64_t spooled;
-    bool anything; /* an audit entry was made */
+    int64_t failures; /* lines at fault */
+    bool anything;    /* an audit entry was made */
 } tr_import;
 
 /* import_stream.c: fill the next batch. TR_OK with count 0 at the end; TR_E_TIMEOUT when the stream breaks

@@ -3,6 +3,7 @@
 
 #include "api/page.h"
 #include "api/resources.h"
+#include "vault/outcomes.h"
 #include "vault/records.h"
 
 #define SCAN_MAX 1000 /* entries looked at in one request, shown or not */
@@ -41,19 +42,22 @@ static tr_status may_see(struct lookup *l, const tr_uuid *subject, bool *may, tr
     return st;
 }
 
+/* Whether there is more is said of what may be seen only; but a long row of hidden entries ends a page too.
+ */
 static tr_status take(void *context, const tr_record *row, tr_error *err) {
     struct lookup *l = context;
     bool may = false;
-    if (l->count == l->limit || l->scanned == SCAN_MAX) {
-        l->more = true;
-        return TR_OK;
-    }
+    tr_status st = may_see(l, &row->subject, &may, err);
+    if (st != TR_OK)
+        return st;
+    l->more = l->scanned == SCAN_MAX || (may && l->count == l->limit);
+    if (l->more)
+        return TR_STOP;
     l->scanned++;
     l->last = row->id;
-    tr_status st = may_see(l, &row->subject, &may, err);
-    if (st == TR_OK && may)
+    if (may)
         l->hits[l->count++] = (hit){row->subject, row->id};
-    return st;
+    return TR_OK;
 }
 
 /* One entry for each subject disclosed, so that each sees it among its accesses; one when there is none. */
@@ -73,6 +77,14 @@ static tr_status append_entries(void *context, tr_db *tx, tr_error *err) {
     return st;
 }
 
+static tr_status open_cursor(tr_call *call, const char *text, tr_uuid *id, tr_error *err) {
+    uint8_t sealed[TR_SEALED_CURSOR_LEN];
+    tr_status st = tr_call_cursor(text, "/after", sealed, sizeof sealed, err);
+    if (st == TR_OK)
+        st = tr_cursor_open(call->vault, &call->who->principal, sealed, id, err);
+    return st == TR_E_CORRUPT ? tr_fail(err, TR_E_BAD_REQUEST, "/after", "is no cursor of this list") : st;
+}
+
 static tr_status prepare(struct lookup *l, const tr_uuid **after, tr_uuid *room, tr_error *err) {
     const cJSON *body = l->call->body;
     const char *cursor = tr_json_string(body, "after");
@@ -86,7 +98,7 @@ static tr_status prepare(struct lookup *l, const tr_uuid **after, tr_uuid *room,
     l->field = tr_json_string(body, "field");
     *after = cursor ? room : NULL;
     if (cursor)
-        TR_TRY(tr_call_cursor(cursor, "/after", room->bytes, sizeof room->bytes, err));
+        TR_TRY(open_cursor(l->call, cursor, room, err));
     TR_TRY(tr_known_type(l->call, l->type, "/type", &type, err));
     TR_TRY(tr_rectype_lookup_value(type, l->field, tr_json_member(body, "value"), &value, err));
     TR_TRY(tr_index_mac(l->call->vault, l->type, l->field, (tr_bytes){value.data, value.len}, l->mac, err));
@@ -98,6 +110,7 @@ out:
 
 tr_status tr_lookup(tr_call *call, tr_error *err) {
     tr_buf *out = &call->response->body;
+    uint8_t cursor[TR_SEALED_CURSOR_LEN];
     tr_uuid room;
     const tr_uuid *after;
     struct lookup *l = tr_call_alloc(call, sizeof *l, clear_lookup, err);
@@ -107,6 +120,10 @@ tr_status tr_lookup(tr_call *call, tr_error *err) {
     tr_status st = prepare(l, &after, &room, err);
     if (st == TR_OK)
         st = tr_index_find(call->db, l->type, l->field, l->mac, after, SCAN_MAX + 1, take, l, err);
+    if (st == TR_STOP)
+        st = TR_OK;
+    if (st == TR_OK && l->more)
+        st = tr_cursor_seal(call->vault, &call->who->principal, &l->last, cursor, err);
     if (st != TR_OK)
         return st;
     tr_call_concerns(call, NULL, l->type, NULL);
@@ -120,6 +137,6 @@ tr_status tr_lookup(tr_call *call, tr_error *err) {
         tr_jw_uuid(out, "record", &l->hits[i].record);
         tr_jw_close(out, '}');
     }
-    tr_page_close(call, l->more ? l->last.bytes : NULL, sizeof l->last.bytes);
+    tr_page_close(call, l->more ? cursor : NULL, sizeof cursor);
     return tr_buf_ok(out, err);
 }

@@ -5,13 +5,15 @@
 
 #include "api/call.h"
 #include "base/clock.h"
+#include "base/encode.h"
 #include "vault/outcomes.h"
 
 static const char *const kept_headers[] = {"ETag", "Location"};
 enum { KEPT = sizeof kept_headers / sizeof *kept_headers };
 
 bool tr_keeps_outcome(const tr_call *call) {
-    return call->idempotency_key && call->has_ticket && !(call->route->flags & TR_ROUTE_STREAM) &&
+    return call->idempotency_key && call->has_ticket &&
+           !(call->route->flags & (TR_ROUTE_STREAM | TR_ROUTE_SAFE)) &&
            strcmp(call->route->method, "GET") != 0 && !call->replayed;
 }
 
@@ -20,9 +22,18 @@ static void outcome_row(const tr_call *call, tr_outcome *row) {
     row->principal = call->who->principal;
     memcpy(row->key, call->key_hash, 32);
     memcpy(row->request, call->request_hash, 32);
-    row->has_subject = call->has_subject;
-    row->subject = call->subject;
+    row->has_subject = call->has_subject || call->outcome_names_subject;
+    row->subject = call->has_subject ? call->subject : call->event_subject;
     row->created_at = tr_now_ms();
+}
+
+/* What a service was shown depends on its grants: an answer is given again only under the same ones. */
+static tr_status rights_text(const tr_call *call, char text[2 * TR_SHA256_LEN + 1], tr_error *err) {
+    uint8_t digest[TR_SHA256_LEN];
+    tr_status st = tr_access_digest(&call->access, digest, err);
+    if (st == TR_OK)
+        tr_hex_encode(digest, sizeof digest, text);
+    return st;
 }
 
 /* ---- keep ---- */
@@ -41,18 +52,23 @@ static void clear_buf(void *buf) {
 
 tr_status tr_seal_outcome(tr_call *call, tr_error *err) {
     tr_outcome row;
+    char rights[2 * TR_SHA256_LEN + 1];
     tr_buf plain = TR_BUF_INIT;
     tr_buf *sealed = tr_call_alloc(call, sizeof *sealed, clear_buf, err);
     if (!sealed)
         return TR_E_NOMEM;
     outcome_row(call, &row);
+    tr_status st = rights_text(call, rights, err);
     tr_jw_open(&plain, NULL, '{');
     tr_jw_number(&plain, "status", call->response->status);
+    if (st == TR_OK)
+        tr_jw_text(&plain, "rights", rights);
     for (int i = 0; i < KEPT; i++)
         tr_jw_text(&plain, kept_headers[i], response_header(call->response, kept_headers[i]));
     tr_jw_text(&plain, "body", call->response->content_type ? call->response->body.data : NULL);
     tr_jw_close(&plain, '}');
-    tr_status st = tr_buf_ok(&plain, err);
+    if (st == TR_OK)
+        st = tr_buf_ok(&plain, err);
     if (st == TR_OK)
         st = tr_outcome_seal(call->vault, call->db, &row, (tr_bytes){plain.data, plain.len}, sealed, err);
     call->sealed_outcome = (tr_bytes){sealed->data, sealed->len};
@@ -97,6 +113,7 @@ static tr_status fill_response(tr_call *call, const cJSON *outcome, tr_error *er
 
 static tr_status take_row(void *context, const tr_outcome *row, tr_error *err) {
     struct replay *r = context;
+    char rights[2 * TR_SHA256_LEN + 1];
     tr_buf plain = TR_BUF_INIT;
     cJSON *outcome = NULL;
     if (!tr_equal_ct(row->request, r->call->request_hash, 32)) {
@@ -106,6 +123,11 @@ static tr_status take_row(void *context, const tr_outcome *row, tr_error *err) {
     tr_status st = tr_outcome_open(r->call->vault, r->call->db, row, &plain, err);
     if (st == TR_OK)
         st = tr_json_parse(plain.data, plain.len, &outcome, err);
+    if (st == TR_OK)
+        st = rights_text(r->call, rights, err);
+    const char *then = tr_json_string(outcome, "rights");
+    if (st == TR_OK && (!then || strcmp(then, rights) != 0))
+        st = tr_fail(err, TR_E_NO_GRANT, NULL, "what was answered then is not granted any more");
     if (st == TR_OK)
         st = fill_response(r->call, outcome, err);
     cJSON_Delete(outcome);
@@ -122,6 +144,12 @@ tr_status tr_replay(tr_call *call, tr_error *err) {
         return TR_OK;
     if (st == TR_OK && r.other)
         return tr_fail(err, TR_E_IDEMPOTENCY, "Idempotency-Key", "was used for another request");
+    /* Tokens that were given out may have been used since: only whoever never saw them gets them. */
+    if (st == TR_OK && call->route->action == TR_DO_AUTH_LANES && !call->ticket.recovered) {
+        tr_response_clear(call->response);
+        tr_response_init(call->response);
+        return tr_fail(err, TR_E_CONFLICT, NULL, "the lanes of this Idempotency-Key were given out");
+    }
     call->replayed = st == TR_OK;
     return st;
 }

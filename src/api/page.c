@@ -44,5 +44,5 @@ bool tr_page_full(tr_page *page, const tr_uuid *id) {
 
 tr_status tr_page_end(tr_page *page, tr_status st) {
     tr_page_close(page->call, page->more ? page->last.bytes : NULL, sizeof page->last.bytes);
-    return st;
+    return st == TR_STOP ? TR_OK : st;
 }

@@ -21,9 +21,10 @@ typedef struct tr_page {
 tr_status tr_page_begin(tr_page *page, tr_call *call, tr_error *err);
 /* How many rows to ask for: one more than the page has, to know whether there is a next one. */
 int tr_page_rows(const tr_page *page);
-/* Is there no room for this row? Else it is the page's last one so far. */
+/* Is there no room for this row? Else it is the page's last one so far. A row that is not shown must not come
+ * here: a cursor names a row, and there being a next page says that there is one. */
 bool tr_page_full(tr_page *page, const tr_uuid *id);
-/* End the answer; `st` is what the list gave, and is returned. */
+/* End the answer; `st` is what the list gave (TR_STOP is no failure), and is returned. */
 tr_status tr_page_end(tr_page *page, tr_status st);
 
 /* For lists in another order than by id: the parts of the above. */

@@ -31,6 +31,12 @@ static void answer(tr_call *call, int status, const tr_principal *row, const cha
     tr_jw_close(out, '}');
 }
 
+/* A subject sees what is done to its own way in. */
+static void concerns(tr_call *call, const tr_principal *row) {
+    if (row->has_subject)
+        tr_call_concerns(call, &row->subject, NULL, NULL);
+}
+
 struct change {
     tr_principal_copy principal;
     char one_time[32];
@@ -116,8 +122,8 @@ tr_status tr_principals_create(tr_call *call, tr_error *err) {
     if (role == TR_SUBJECT &&
         (!subject || !tr_uuid_parse(subject, strlen(subject), &c->principal.row.subject)))
         return tr_fail(err, TR_E_VALIDATION, "/subject", "must name the data subject");
-    if (role == TR_SUBJECT)
-        tr_call_concerns(call, &c->principal.row.subject, NULL, NULL);
+    concerns(call, &c->principal.row);
+    call->outcome_names_subject = role == TR_SUBJECT;
     call->effect = insert;
     call->effect_context = c;
     answer(call, 201, &c->principal.row, c->one_time);
@@ -154,8 +160,13 @@ static void forget_sessions(tr_call *call) {
 static tr_status take_changes(tr_call *call, struct change *c, tr_error *err) {
     tr_principal *row = &c->principal.row;
     const char *name = tr_json_string(call->body, "name");
+    bool reset = tr_json_bool(call->body, "reset_password", false);
     if (tr_json_member(call->body, "may_register") && row->role != TR_SERVICE)
         return tr_fail(err, TR_E_VALIDATION, "/may_register", "only a service may register subjects");
+    if (reset && tr_uuid_equal(&row->id, &call->who->principal))
+        return tr_fail(err, TR_E_CONFLICT, NULL, "change your own password by PUT /v1/auth/password");
+    concerns(call, row);
+    call->outcome_names_subject = row->has_subject;
     tr_principal changed = *row;
     changed.name = name ? name : row->name;
     changed.may_register = tr_json_bool(call->body, "may_register", row->may_register);
@@ -168,7 +179,7 @@ static tr_status take_changes(tr_call *call, struct change *c, tr_error *err) {
     tr_status st = fresh ? tr_principal_keep(fresh, &changed, err) : TR_E_NOMEM;
     if (st == TR_OK)
         st = tr_principal_keep(&c->principal, &fresh->row, err);
-    if (st == TR_OK && tr_json_bool(call->body, "reset_password", false)) {
+    if (st == TR_OK && reset) {
         c->ends_sessions = true;
         st = tr_principal_set_password(&c->principal, NULL, c->one_time, err);
     }
@@ -192,9 +203,20 @@ tr_status tr_principals_update(tr_call *call, tr_error *err) {
     return TR_OK;
 }
 
-static tr_status delete (void *context, tr_db *tx, tr_error *err) {
+static tr_status keep_version(void *context, const tr_principal *row, tr_error *err) {
+    (void)err;
+    *(int64_t *)context = row->version;
+    return TR_OK;
+}
+
+static tr_status remove_it(void *context, tr_db *tx, tr_error *err) {
     struct change *c = context;
-    tr_status st = keep_an_operator(c, tx, err);
+    int64_t version = 0;
+    tr_status st = tr_principal_get(tx, &c->principal.row.id, keep_version, &version, err);
+    if (st == TR_OK && version != c->principal.row.version)
+        st = tr_fail(err, TR_E_PRECONDITION, NULL, "the principal was changed meanwhile");
+    if (st == TR_OK)
+        st = keep_an_operator(c, tx, err);
     return st == TR_OK ? tr_principal_delete(tx, &c->principal.row.id, err) : st;
 }
 
@@ -206,7 +228,8 @@ tr_status tr_principals_delete(tr_call *call, tr_error *err) {
     if (st != TR_OK)
         return st;
     c->was = c->principal.row.role;
-    call->effect = delete;
+    concerns(call, &c->principal.row);
+    call->effect = remove_it;
     call->effect_context = c;
     call->after_commit = forget_sessions;
     call->session_ends = tr_uuid_equal(&c->principal.row.id, &call->who->principal);

@@ -152,7 +152,7 @@ tr_status tr_records_patch(tr_call *call, tr_error *err) {
     return st == TR_OK ? next_version(call, w, err) : st;
 }
 
-static tr_status delete (void *context, tr_db *tx, tr_error *err) {
+static tr_status remove_it(void *context, tr_db *tx, tr_error *err) {
     struct write *w = context;
     return tr_record_delete(tx, &w->draft.row.subject, &w->draft.row.id, w->version, err);
 }
@@ -167,7 +167,7 @@ tr_status tr_records_delete(tr_call *call, tr_error *err) {
     if (st != TR_OK)
         return st;
     w->version = call->if_match ? w->draft.row.version : 0;
-    call->effect = delete;
+    call->effect = remove_it;
     call->response->status = 204;
     return TR_OK;
 }

@@ -1,4 +1,5 @@
 /* Reading records. */
+#include <limits.h>
 #include <string.h>
 
 #include "api/page.h"
@@ -118,10 +119,10 @@ static tr_status read_listed(void *context, const tr_record *row, tr_error *err)
     struct reading *r = context;
     cJSON *data = NULL;
     bool partial;
-    if (tr_page_full(&r->page, &row->id))
-        return TR_OK;
     if (!tr_access_may(&r->call->access, row->type, TR_ACT_READ))
-        return TR_OK; /* not shown: the page is shorter */
+        return TR_OK;
+    if (tr_page_full(&r->page, &row->id))
+        return TR_STOP;
     tr_call_concerns(r->call, NULL, NULL, &row->id);
     tr_status st = tr_record_view(r->call, &r->key, row, &data, &partial, err);
     if (st == TR_OK)
@@ -144,8 +145,7 @@ tr_status tr_records_list(tr_call *call, tr_error *err) {
         return st;
     if (type)
         tr_call_concerns(call, NULL, type, NULL);
-    st = tr_record_list(call->db, &call->subject, type, r->page.after, tr_page_rows(&r->page), read_listed, r,
-                        err);
+    st = tr_record_list(call->db, &call->subject, type, r->page.after, INT_MAX, read_listed, r, err);
     return tr_page_end(&r->page, st);
 }
 

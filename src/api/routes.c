@@ -51,7 +51,7 @@ const tr_route tr_routes[] = {
      tr_records_delete},
     {"GET", "/v1/subjects/{id}/records/{rid}/versions", TR_DO_RECORD_VERSIONS, TR_BODY_NONE, 0, NULL,
      tr_records_versions},
-    {"POST", "/v1/lookup", TR_DO_RECORD_LOOKUP, TR_BODY_JSON, 0, NULL, tr_lookup},
+    {"POST", "/v1/lookup", TR_DO_RECORD_LOOKUP, TR_BODY_JSON, TR_ROUTE_SAFE, NULL, tr_lookup},
     {"POST", "/v1/import", TR_DO_RECORD_IMPORT, TR_BODY_NDJSON, TR_ROUTE_STREAM, "type", tr_import_post},
 
     {"GET", "/v1/subjects/{id}/grants", TR_DO_GRANT_LIST, TR_BODY_NONE, L, NULL, tr_grants_list},

@@ -65,9 +65,20 @@ static tr_status make_room(struct sign_in *s, tr_db *tx, tr_error *err) {
     return st == TR_OK && s->oldest[0] ? tr_session_delete(tx, s->oldest, err) : st;
 }
 
+static tr_status is_unchanged(void *context, const tr_principal *row, tr_error *err) {
+    const struct sign_in *s = context;
+    bool same = row->version == s->principal.row.version && !row->disabled;
+    return same ? TR_OK : tr_fail(err, TR_E_CREDENTIALS, NULL, "the uid or the password is wrong");
+}
+
+/* The password was checked a moment ago: a change of the principal since then counts. */
 static tr_status session_job(void *context, tr_db *tx, tr_error *err) {
     struct sign_in *s = context;
-    tr_status st = make_room(s, tx, err);
+    tr_status st = tr_principal_get(tx, &s->who.principal, is_unchanged, s, err);
+    if (st == TR_E_NOT_FOUND)
+        st = tr_fail(err, TR_E_CREDENTIALS, NULL, "the uid or the password is wrong");
+    if (st == TR_OK)
+        st = make_room(s, tx, err);
     if (st == TR_OK)
         st = tr_session_insert(tx, &s->session, err);
     return st == TR_OK ? tr_event_append(tx, &s->event, err) : st;

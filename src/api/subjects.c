@@ -136,7 +136,7 @@ tr_status tr_subjects_read(tr_call *call, tr_error *err) {
     return TR_OK;
 }
 
-static tr_status delete (void *context, tr_db *tx, tr_error *err) {
+static tr_status remove_it(void *context, tr_db *tx, tr_error *err) {
     tr_call *call = context;
     return tr_subject_delete(tx, &call->subject, err);
 }
@@ -152,7 +152,7 @@ static void after_delete(tr_call *call) {
 
 tr_status tr_subjects_delete(tr_call *call, tr_error *err) {
     (void)err;
-    call->effect = delete;
+    call->effect = remove_it;
     call->effect_context = call;
     call->after_commit = after_delete;
     call->session_ends = true;

@@ -103,10 +103,6 @@ static tr_status put(void *context, tr_db *tx, tr_error *err) {
     return st == TR_OK ? tr_type_put(tx, &c->row, err) : st;
 }
 
-static void forget_type(tr_call *call) {
-    tr_types_forget(call->vault, call->params[0]);
-}
-
 static tr_status keep_times(void *context, const tr_type *row, tr_error *err) {
     struct change *c = context;
     (void)err;
@@ -163,16 +159,20 @@ tr_status tr_types_put(tr_call *call, tr_error *err) {
         return st;
     call->effect = put;
     call->effect_context = c;
-    call->after_commit = forget_type;
     answer(call, c->row.version == 1 ? 201 : 200, &c->row);
     return TR_OK;
 }
 
 /* ---- delete ---- */
 
-static tr_status delete (void *context, tr_db *tx, tr_error *err) {
+static tr_status remove_it(void *context, tr_db *tx, tr_error *err) {
     struct change *c = context;
-    tr_status st = tr_type_delete(tx, c->row.name, err);
+    tr_type_stamp stamp;
+    tr_status st = tr_type_stamp_get(tx, c->row.name, &stamp, err);
+    if (st == TR_OK && stamp.version != c->row.version)
+        return tr_fail(err, TR_E_PRECONDITION, NULL, "the type was changed meanwhile");
+    if (st == TR_OK)
+        st = tr_type_delete(tx, c->row.name, err);
     return st == TR_E_CONFLICT ? tr_fail(err, st, NULL, "records of this type exist") : st;
 }
 
@@ -187,9 +187,8 @@ tr_status tr_types_delete(tr_call *call, tr_error *err) {
     if (st == TR_OK)
         st = tr_call_if_match(call, c->row.version, err);
     c->row.name = call->params[0];
-    call->effect = delete;
+    call->effect = remove_it;
     call->effect_context = c;
-    call->after_commit = forget_type;
     call->response->status = 204;
     return st;
 }

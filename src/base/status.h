@@ -10,6 +10,7 @@
 /* X(name, slug): the slug is the stable name in logs and the last part of a problem document's `type`. */
 #define TR_STATUS_TABLE(X)                                                                                   \
     X(TR_OK, "ok")                                                                                           \
+    X(TR_STOP, "stop") /* a callback has seen enough: ends a list, is no failure */                          \
     /* the request is wrong */                                                                               \
     X(TR_E_MALFORMED, "malformed-body")         /* not JSON, not UTF-8, duplicate key, too deep */           \
     X(TR_E_BAD_REQUEST, "bad-request")          /* header, query or path parameter */                        \

@@ -193,6 +193,11 @@ typedef tr_status (*tr_type_fn)(void *context, const tr_type *row, tr_error *err
 /* Insert (version 1) or update (version = stored + 1, else TR_E_PRECONDITION). */
 tr_status tr_type_put(tr_db *tx, const tr_type *row, tr_error *err);
 tr_status tr_type_get(tr_db *db, const char *name, tr_type_fn fn, void *context, tr_error *err);
+/* Which version is stored, without reading the schema. */
+typedef struct tr_type_stamp {
+    int64_t version, updated_at;
+} tr_type_stamp;
+tr_status tr_type_stamp_get(tr_db *db, const char *name, tr_type_stamp *stamp, tr_error *err);
 tr_status tr_type_delete(tr_db *tx, const char *name,
                          tr_error *err); /* TR_E_CONFLICT while records have it */
 tr_status tr_type_list(tr_db *db, const char *after, int limit, tr_type_fn fn, void *context, tr_error *err);

@@ -73,6 +73,35 @@ void tr_access_clear(tr_access *access) {
     access->own = false;
 }
 
+static tr_status add_list(tr_hash *hash, const cJSON *list, tr_error *err) {
+    tr_buf text = TR_BUF_INIT;
+    tr_status st = list ? tr_json_print(list, &text, err) : TR_OK;
+    if (st == TR_OK)
+        st = tr_hash_update(hash, list ? text.data : "-", list ? text.len : 1, err);
+    tr_buf_clear(&text);
+    return st == TR_OK ? tr_hash_update(hash, "", 1, err) : st;
+}
+
+tr_status tr_access_digest(const tr_access *access, uint8_t digest[TR_SHA256_LEN], tr_error *err) {
+    tr_hash *hash = NULL;
+    tr_status st = tr_hash_new(&hash, err);
+    if (st == TR_OK)
+        st = tr_hash_update(hash, access->own ? "own" : "not", 3, err);
+    for (size_t i = 0; st == TR_OK && i < access->count; i++) {
+        const tr_permit *p = &access->permits[i];
+        const uint8_t kind[2] = {p->masked, (uint8_t)p->actions};
+        st = tr_hash_update(hash, kind, sizeof kind, err);
+        if (st == TR_OK)
+            st = add_list(hash, p->types, err);
+        if (st == TR_OK)
+            st = add_list(hash, p->field_list, err);
+    }
+    if (st == TR_OK)
+        st = tr_hash_final(hash, digest, err);
+    tr_hash_free(hash);
+    return st;
+}
+
 /* ---- questions ---- */
 
 static bool covers(const tr_permit *p, const char *type, int actions) {

@@ -33,6 +33,8 @@ tr_status tr_access_load(tr_db *db, const tr_uuid *subject, const tr_uuid *grant
                          tr_access *access, tr_error *err);
 void tr_access_clear(tr_access *access);
 
+/* SHA-256 over what it allows: equal for equal rights. */
+tr_status tr_access_digest(const tr_access *access, uint8_t digest[TR_SHA256_LEN], tr_error *err);
 /* Is there a grant of one of these actions, for this type (NULL: for any)? */
 bool tr_access_may(const tr_access *access, const char *type, int actions);
 /* Replace *data by what may be seen of it; *partial says that something was left out or masked. */

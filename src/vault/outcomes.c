@@ -1,6 +1,7 @@
 #include "vault/outcomes.h"
 
-#include "crypto/aead.h"
+#include <string.h>
+
 #include "vault/datakeys.h"
 #include "vault/vault_internal.h"
 
@@ -43,5 +44,37 @@ tr_status tr_outcome_open(tr_vault *vault, tr_db *db, const tr_outcome *row, tr_
     if (st == TR_OK)
         st = tr_aead_open(key, parts, BINDING_PARTS, row->sealed, plain, err);
     tr_secret_clear(&room);
+    return st;
+}
+
+/* ---- cursors ---- */
+
+static void bind_cursor(const tr_uuid *principal, tr_bytes parts[2]) {
+    parts[0] = (tr_bytes){"tresor cursor", 13};
+    parts[1] = (tr_bytes){principal->bytes, 16};
+}
+
+tr_status tr_cursor_seal(tr_vault *vault, const tr_uuid *principal, const tr_uuid *id,
+                         uint8_t out[TR_SEALED_CURSOR_LEN], tr_error *err) {
+    tr_bytes parts[2];
+    tr_buf sealed = TR_BUF_INIT;
+    bind_cursor(principal, parts);
+    tr_status st = tr_aead_seal(&vault->outcome_key, parts, 2, (tr_bytes){id->bytes, 16}, &sealed, err);
+    if (st == TR_OK)
+        memcpy(out, sealed.data, TR_SEALED_CURSOR_LEN);
+    tr_buf_clear(&sealed);
+    return st;
+}
+
+tr_status tr_cursor_open(tr_vault *vault, const tr_uuid *principal,
+                         const uint8_t sealed[TR_SEALED_CURSOR_LEN], tr_uuid *id, tr_error *err) {
+    tr_bytes parts[2];
+    tr_buf plain = TR_BUF_INIT;
+    bind_cursor(principal, parts);
+    tr_status st =
+        tr_aead_open(&vault->outcome_key, parts, 2, (tr_bytes){sealed, TR_SEALED_CURSOR_LEN}, &plain, err);
+    if (st == TR_OK)
+        memcpy(id->bytes, plain.data, 16);
+    tr_buf_clear(&plain);
     return st;
 }

@@ -94,8 +94,10 @@ bool tr_rectype_patch_within_data(const char *const *fields, size_t count, const
  * whichever branch, may put there is replaced: hide null · initial first code point and "." · last4 "…" and
  * the last 4 code points when there are more than 4, else "…" · year the year of a full date or date-time,
  * else null · domain "…@" and what follows the last "@", else null. What is not a string becomes null; where
- * two masks differ, the value is hidden. Numbers keep their text. Work is bounded as in tr_schema_validate;
- * beyond the bound it fails and shows nothing. */
+ * two masks differ, the value is hidden. Numbers keep their text. Once a type has a mask anywhere,
+ * a masked view also hides (null) every member and item that no subschema describes: the record may be older
+ * than the schema, and what that no longer names may have been masked. Work is bounded as in
+ * tr_schema_validate; beyond the bound it fails and shows nothing. */
 tr_status tr_rectype_view(const tr_rectype *type, const cJSON *data, const char *const *fields,
                           size_t field_count, bool masked, cJSON **out, tr_error *err);
 

@@ -78,7 +78,9 @@ typedef struct view {
     size_t depth;
     tr_js_matcher *matcher;
     node_set *adding;
-    tr_status st; /* of what cannot return one */
+    bool hiding;    /* masked, and the type has masks: what no subschema describes is hidden */
+    bool described; /* some subschema spoke of the member or item looked at */
+    tr_status st;   /* of what cannot return one */
     tr_error *err;
 } view;
 
@@ -98,11 +100,11 @@ static bool spend(view *v, size_t steps) {
     return false;
 }
 
-/* Add a node that has a mask or leads to one. */
 static void add_node(void *context, const tr_js_node *node) {
     view *v = context;
     node_set *set = v->adding;
-    if (!v->type->masked[node->id] || !spend(v, 1 + set->count))
+    v->described = true;
+    if (!spend(v, 1 + set->count))
         return;
     for (size_t i = 0; i < set->count; i++)
         if (set->nodes[i] == node)
@@ -260,12 +262,17 @@ static tr_status attach(view *v, cJSON *parent, const char *key, cJSON *child) {
     return no_memory(v);
 }
 
+/* A record may be older than its type's present schema: what that does not describe (any more) may once have
+ * had a mask. */
 static tr_status copy_child(view *v, cJSON *parent, const cJSON *child, size_t index, const node_set *here,
                             const pick *wanted) {
     node_set below = {0};
     cJSON *made = NULL;
+    v->described = false;
     tr_status st = set_below(v, here, child->string, index, &below);
-    if (st == TR_OK)
+    if (st == TR_OK && v->hiding && !v->described)
+        st = (made = cJSON_CreateNull()) ? TR_OK : no_memory(v);
+    else if (st == TR_OK)
         st = copy(v, child, &below, wanted, &made);
     if (st == TR_OK && made)
         st = attach(v, parent, child->string, made);
@@ -310,14 +317,16 @@ static tr_status copy(view *v, const cJSON *value, const node_set *here, const p
     tr_mask mask = mask_of(here);
     tr_status st = TR_OK;
     *out = NULL;
-    if (mask != TR_MASK_NONE)
+    if (mask != TR_MASK_NONE && wanted->whole)
         return (*out = masked_value(mask, value)) ? TR_OK : no_memory(v);
+    if (mask != TR_MASK_NONE)
+        return TR_OK; /* what is asked for lies inside of what is masked */
     if (!wanted->whole && !cJSON_IsObject(value))
         return TR_OK;
     if (v->depth == MAX_DEPTH)
         return tr_fail(v->err, TR_E_VALIDATION, NULL, "the record is nested too deep");
     v->depth++;
-    if ((wanted->whole && here->count == 0) || !value->child) {
+    if ((wanted->whole && !v->hiding) || !value->child) {
         if (wanted->whole || v->depth == 1)
             st = (*out = cJSON_Duplicate(value, true)) ? TR_OK : no_memory(v);
     } else {
@@ -341,7 +350,8 @@ tr_status tr_rectype_view(const tr_rectype *type, const cJSON *data, const char 
     const pick wanted = {valid, count, fields == NULL};
     cJSON *made = NULL;
     v.adding = &here;
-    if (masked && type->masked)
+    v.hiding = masked && type->masked;
+    if (v.hiding)
         add_node(&v, type->schema->root);
     tr_status st = close_set(&v, &here);
     if (st == TR_OK)

@@ -1,7 +1,9 @@
 #include "vault/throttle.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,9 +13,7 @@
 
 #define ENTRIES        8192 /* a power of two */
 #define PROBES         8
-#define ADDRESS_FACTOR 20
 #define DELAY_FIRST_MS 1000
-#define DELAY_MOST_MS  (15 * 60 * 1000)
 #define FORGET_MS      (60 * 60 * 1000)
 
 typedef struct entry {
@@ -52,16 +52,45 @@ void tr_throttle_free(tr_throttle *throttle) {
     free(throttle);
 }
 
-/* uid "" counts the address alone. */
-static tr_status key_of(const tr_throttle *t, const char *uid, const char *address, uint8_t key[32],
-                        tr_error *err) {
-    char folded[TR_UID_MAX + 1];
+/* One network counts as one address: an IPv6 customer has a /64 to choose from. */
+static void network_of(const char *address, char out[INET6_ADDRSTRLEN]) {
+    struct in6_addr v6;
+    if (inet_pton(AF_INET6, address, &v6) == 1 && !IN6_IS_ADDR_V4MAPPED(&v6)) {
+        memset(v6.s6_addr + 8, 0, 8);
+        if (inet_ntop(AF_INET6, &v6, out, INET6_ADDRSTRLEN))
+            return;
+    }
+    (void)snprintf(out, INET6_ADDRSTRLEN, "%s", address);
+}
+
+enum { PAIR, NETWORK, NAME, COUNTERS };
+
+/* How many tries each counter gives free, as a multiple of the setting, and the longest delay it makes. A uid
+ * that is tried from everywhere is slowed down only a little: more would shut its owner out. */
+static const struct {
+    bool uid, network;
+    int64_t factor, most_ms;
+} counters[COUNTERS] = {
+    [PAIR] = {true, true, 1, 15 * 60 * 1000},
+    [NETWORK] = {false, true, 20, 15 * 60 * 1000},
+    [NAME] = {true, false, 20, 30 * 1000},
+};
+
+static tr_status keys_of(const tr_throttle *t, const char *uid, const char *address,
+                         uint8_t keys[COUNTERS][32], tr_error *err) {
+    char folded[TR_UID_MAX + 1], network[INET6_ADDRSTRLEN];
     size_t n = 0;
     for (; uid[n] && n < sizeof folded - 1; n++)
         folded[n] = (char)tolower((unsigned char)uid[n]);
     folded[n] = '\0';
-    const tr_bytes parts[3] = {{t->salt, sizeof t->salt}, {folded, n + 1}, {address, strlen(address)}};
-    return tr_sha256(parts, 3, key, err);
+    network_of(address, network);
+    tr_status st = TR_OK;
+    for (int i = 0; st == TR_OK && i < COUNTERS; i++) {
+        const char *name = counters[i].uid ? folded : "", *net = counters[i].network ? network : "";
+        const tr_bytes parts[3] = {{t->salt, sizeof t->salt}, {name, strlen(name) + 1}, {net, strlen(net)}};
+        st = tr_sha256(parts, 3, keys[i], err);
+    }
+    return st;
 }
 
 /* The entry of this key, or the one to reuse for it: an empty one or the oldest of those it may take. */
@@ -85,50 +114,51 @@ static entry *find(tr_throttle *t, const uint8_t key[32], int64_t now) {
     return oldest;
 }
 
-static int64_t delay_after(int64_t failures, int64_t free_tries) {
-    int64_t beyond = failures - free_tries;
+static int64_t delay_after(const entry *e, int kind, int64_t free_tries) {
+    int64_t beyond = e->failures - free_tries * counters[kind].factor;
     if (beyond < 0)
         return 0;
-    return beyond >= 10 ? DELAY_MOST_MS : DELAY_FIRST_MS << beyond;
+    int64_t delay = beyond >= 10 ? counters[kind].most_ms : DELAY_FIRST_MS << beyond;
+    return delay < counters[kind].most_ms ? delay : counters[kind].most_ms;
 }
 
 tr_status tr_throttle_try(tr_vault *vault, const char *uid, const char *address, int64_t *wait_s,
                           tr_error *err) {
     tr_throttle *t = vault->throttle;
-    uint8_t pair[32], alone[32];
+    uint8_t keys[COUNTERS][32];
+    int64_t wait_ms = 0;
     *wait_s = 0;
-    tr_status st = key_of(t, uid, address, pair, err);
-    if (st == TR_OK)
-        st = key_of(t, "", address, alone, err);
+    tr_status st = keys_of(t, uid, address, keys, err);
     if (st != TR_OK)
         return st;
     int64_t now = tr_monotonic_ms() + FORGET_MS; /* never 0, which is an unused entry */
     pthread_mutex_lock(&t->mutex);
-    entry *one = find(t, pair, now), *all = find(t, alone, now);
-    int64_t until = one->last + delay_after(one->failures, t->free_tries);
-    int64_t until_all = all->last + delay_after(all->failures, t->free_tries * ADDRESS_FACTOR);
-    until = until > until_all ? until : until_all;
-    if (one->last + all->last > 0 && until > now) {
-        *wait_s = (until - now + 999) / 1000;
-    } else {
-        one->failures++;
-        all->failures++;
-        one->last = all->last = now;
+    for (int i = 0; i < COUNTERS; i++) {
+        const entry *e = find(t, keys[i], now);
+        int64_t left = e->last ? e->last + delay_after(e, i, t->free_tries) - now : 0;
+        wait_ms = left > wait_ms ? left : wait_ms;
+    }
+    for (int i = 0; i < COUNTERS && wait_ms == 0; i++) {
+        entry *e = find(t, keys[i], now);
+        e->failures++;
+        e->last = now;
     }
     pthread_mutex_unlock(&t->mutex);
-    return *wait_s ? tr_fail(err, TR_E_RATE, NULL, "too many failed sign-ins; wait before the next") : TR_OK;
+    *wait_s = (wait_ms + 999) / 1000;
+    return wait_ms ? tr_fail(err, TR_E_RATE, NULL, "too many failed sign-ins; wait before the next") : TR_OK;
 }
 
 void tr_throttle_success(tr_vault *vault, const char *uid, const char *address) {
     tr_throttle *t = vault->throttle;
-    uint8_t pair[32], alone[32];
-    if (key_of(t, uid, address, pair, NULL) != TR_OK || key_of(t, "", address, alone, NULL) != TR_OK)
+    uint8_t keys[COUNTERS][32];
+    if (keys_of(t, uid, address, keys, NULL) != TR_OK)
         return;
     int64_t now = tr_monotonic_ms() + FORGET_MS;
     pthread_mutex_lock(&t->mutex);
-    entry *one = find(t, pair, now), *all = find(t, alone, now);
-    one->failures = 0;
-    if (all->failures > 0)
-        all->failures--; /* one good uid does not buy tries for others */
+    for (int i = 0; i < COUNTERS; i++) {
+        entry *e = find(t, keys[i], now);
+        /* One good uid does not buy its network tries for others. */
+        e->failures = i == NETWORK ? (e->failures > 0 ? e->failures - 1 : 0) : 0;
+    }
     pthread_mutex_unlock(&t->mutex);
 }

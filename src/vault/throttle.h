@@ -1,6 +1,7 @@
-/* Slows guessing down: failed sign-ins are counted for each pair of uid and address, known uids and unknown
- * ones alike, and for each address alone (with 20 times the tries, for whoever tries many uids). In memory,
- * of bounded size: the oldest entries make room.
+/* Slows guessing down. Failed sign-ins are counted for each pair of uid and network address, known uids and
+ * unknown ones alike; for each address alone (20 times the tries, for whoever tries many uids); and for each
+ * uid alone (20 times, with short delays, for whoever comes from many addresses). In memory, of bounded size:
+ * the oldest entries make room.
  */
 #ifndef TR_VAULT_THROTTLE_H
 #define TR_VAULT_THROTTLE_H

@@ -10,11 +10,12 @@
 #include "vault/audit.h"
 #include "vault/vault_internal.h"
 
-#define SHARDS        64
-#define SHARD_BUCKETS 256
-#define SHARD_ENTRIES 1024 /* 64 * 1024 sessions in memory; more are read again when used */
-#define RANDOM_LEN    32
-#define MAC_LEN       16
+#define SHARDS             64
+#define SHARD_BUCKETS      256
+#define SHARD_ENTRIES      1024 /* 64 * 1024 sessions in memory; more are read again when used */
+#define RANDOM_LEN         32
+#define SESSIONS_ENDED_MAX 1024
+#define MAC_LEN            16
 
 typedef struct tr_session_entry {
     struct tr_session_entry *next;
@@ -22,8 +23,9 @@ typedef struct tr_session_entry {
     tr_caller caller;
     uint8_t dropped[32]; /* the successor that a recovery replaced: late, but no theft */
     int64_t dropped_at;
-    bool busy;  /* a request with row.current is running */
-    bool stale; /* forget when no longer busy */
+    bool busy;       /* a request with row.current is running */
+    bool recovering; /* it is a lost response's request again, with row.previous */
+    bool stale;      /* forget when no longer busy */
 } entry;
 
 typedef struct shard {
@@ -219,13 +221,19 @@ static tr_status begin(tr_vault *vault, entry *e, int64_t now, bool recovered, t
     }
     ticket->expires_at = tr_session_expires(vault->config, e->row.created_at, now);
     tr_status st = token_new(vault, e->row.client, ticket->token, ticket->next.current, err);
-    if (st == TR_OK)
+    if (st == TR_OK) {
         e->busy = true;
+        e->recovering = recovered;
+    }
     return st;
 }
 
 static tr_status superseded(tr_error *err) {
     return tr_fail(err, TR_E_TOKEN_SUPERSEDED, "access-token", "the token was just used by another request");
+}
+
+static tr_status running(tr_error *err) {
+    return tr_fail(err, TR_E_IN_PROGRESS, NULL, "the request with this token is still running");
 }
 
 static tr_status reused(tr_error *err) {
@@ -247,13 +255,14 @@ static tr_status judge(tr_vault *vault, entry *e, const char *token, const uint8
     if (tr_equal_ct(hash, e->row.current, 32)) {
         if (!e->busy)
             return begin(vault, e, now, false, ticket, err);
-        return has_key ? tr_fail(err, TR_E_IN_PROGRESS, NULL, "the request with this token is still running")
-                       : superseded(err);
+        return has_key ? running(err) : superseded(err);
     }
     if (tr_equal_ct(hash, e->row.previous, 32) && e->row.previous_at > 0) {
         /* While the successor's request runs, the predecessor is two steps old for recovery, but not yet for
          * theft. */
-        return e->busy ? superseded(err) : judge_previous(vault, e, now, has_key, err);
+        if (e->busy)
+            return e->recovering && has_key ? running(err) : superseded(err);
+        return judge_previous(vault, e, now, has_key, err);
     }
     if (tr_equal_ct(hash, e->dropped, 32) && now - e->dropped_at <= vault->config->token_superseded_ms)
         return superseded(err);
@@ -287,6 +296,16 @@ tr_status tr_token_accept(tr_vault *vault, const char *client, const char *uid, 
     return st;
 }
 
+/* It is another request than the lost one, or it came too late. A key does not make an old token a younger
+ * one. */
+static tr_status not_recovered(tr_vault *vault, const entry *e, const uint8_t hash[32], int64_t now,
+                               tr_error *err) {
+    if (e->busy)
+        return e->recovering ? running(err) : superseded(err);
+    bool late = now - e->row.previous_at > vault->config->token_superseded_ms;
+    return late && tr_equal_ct(hash, e->row.previous, 32) ? reused(err) : superseded(err);
+}
+
 tr_status tr_token_recover(tr_vault *vault, const char *client, const char *token, const uint8_t request[32],
                            tr_ticket *ticket, tr_error *err) {
     uint8_t hash[32];
@@ -302,7 +321,7 @@ tr_status tr_token_recover(tr_vault *vault, const char *client, const char *toke
         bool same = !e->busy && !e->stale && !expired(vault, e, now) &&
                     tr_equal_ct(hash, e->row.previous, 32) && tr_equal_ct(request, e->row.request, 32) &&
                     now - e->row.previous_at <= vault->config->token_recovery_ms;
-        st = same ? begin(vault, e, now, true, ticket, err) : superseded(err);
+        st = same ? begin(vault, e, now, true, ticket, err) : not_recovered(vault, e, hash, now, err);
     }
     pthread_mutex_unlock(&s->mutex);
     return st;
@@ -313,7 +332,16 @@ void tr_token_name_request(tr_ticket *ticket, const uint8_t request[32]) {
 }
 
 tr_status tr_token_persist(tr_db *tx, const tr_ticket *ticket, tr_error *err) {
-    tr_status st = tr_session_update(tx, &ticket->next, err);
+    tr_session row = ticket->next;
+    if (!ticket->recovered)
+        row.previous_at = tr_now_ms(); /* the time counts from when the answer can leave */
+    tr_status st = tr_session_update(tx, &row, err);
+    return st == TR_E_NOT_FOUND ? invalid(err) : st;
+}
+
+tr_status tr_token_check(tr_db *tx, const tr_ticket *ticket, tr_error *err) {
+    tr_session row;
+    tr_status st = tr_session_get(tx, ticket->next.client, &row, err);
     return st == TR_E_NOT_FOUND ? invalid(err) : st;
 }
 
@@ -329,6 +357,8 @@ void tr_token_done(tr_vault *vault, tr_ticket *ticket, bool committed) {
             e->dropped_at = ticket->next.used_at;
         }
         e->row = ticket->next;
+        if (!ticket->recovered)
+            e->row.previous_at = tr_now_ms();
     }
     e->busy = false;
     if (e->stale)
@@ -389,15 +419,37 @@ void tr_session_forget(tr_vault *vault, const tr_uuid *principal, const char *cl
 }
 
 struct revocation {
+    tr_session session;
+    char clients[SESSIONS_ENDED_MAX]
+                [TR_CLIENT_LEN + 1]; /* the session's family: itself, its lanes, the one it is a lane of */
+    int count;
     const char *client;
     tr_event event;
 };
 
+static const char *root_of(const tr_session *row) {
+    return row->lane ? row->origin : row->client;
+}
+
+static tr_status take_relative(void *context, const tr_session *row, tr_error *err) {
+    struct revocation *r = context;
+    (void)err;
+    if (r->count < SESSIONS_ENDED_MAX && strcmp(root_of(row), root_of(&r->session)) == 0)
+        memcpy(r->clients[r->count++], row->client, TR_CLIENT_LEN + 1);
+    return TR_OK;
+}
+
+/* Whoever copied a token may have made lanes with it: they end too. */
 static tr_status revoke_job(void *context, tr_db *tx, tr_error *err) {
     struct revocation *r = context;
-    tr_status st = tr_session_delete(tx, r->client, err);
+    r->count = 0;
+    tr_status st = tr_session_get(tx, r->client, &r->session, err);
     if (st == TR_E_NOT_FOUND)
         return TR_OK; /* another request with an old token was faster */
+    if (st == TR_OK)
+        st = tr_session_list(tx, &r->session.principal, take_relative, r, err);
+    for (int i = 0; st == TR_OK && i < r->count; i++)
+        st = tr_session_delete(tx, r->clients[i], err);
     return st == TR_OK ? tr_event_append(tx, &r->event, err) : st;
 }
 
@@ -410,15 +462,20 @@ tr_status tr_session_revoke(tr_vault *vault, const char *client, const tr_uuid *
     if (e)
         caller = e->caller;
     pthread_mutex_unlock(&s->mutex);
-    struct revocation r = {.client = client,
-                           .event = {.at = tr_now_ms(),
-                                     .action = "auth.token_reuse",
-                                     .who = e ? &caller : NULL,
-                                     .outcome = TR_E_TOKEN_REUSED,
-                                     .request = request,
-                                     .address = address,
-                                     .detail = "a used token was presented again; the session is ended"}};
-    tr_status st = tr_store_write(vault->store, revoke_job, &r, err);
-    tr_session_forget(vault, NULL, client);
+    struct revocation *r = calloc(1, sizeof *r);
+    if (!r)
+        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    r->client = client;
+    r->event = (tr_event){.at = tr_now_ms(),
+                          .action = "auth.token_reuse",
+                          .who = e ? &caller : NULL,
+                          .outcome = TR_E_TOKEN_REUSED,
+                          .request = request,
+                          .address = address,
+                          .detail = "a used token was presented again; the session and its lanes are ended"};
+    tr_status st = tr_store_write(vault->store, revoke_job, r, err);
+    for (int i = 0; i < r->count; i++)
+        tr_session_forget(vault, NULL, r->clients[i]);
+    free(r);
     return st;
 }

@@ -56,6 +56,9 @@ tr_status tr_token_recover(tr_vault *vault, const char *client, const char *toke
 void tr_token_name_request(tr_ticket *ticket, const uint8_t request[32]);
 /* Inside the request's job. TR_E_TOKEN_INVALID when the session ended meanwhile. May run more than once. */
 tr_status tr_token_persist(tr_db *tx, const tr_ticket *ticket, tr_error *err);
+/* Inside a later job of a request whose token is used up: TR_E_TOKEN_INVALID when the session has ended
+ * since. */
+tr_status tr_token_check(tr_db *tx, const tr_ticket *ticket, tr_error *err);
 /* The request is over. `committed`: a job with tr_token_persist is durable; else the token stays good. */
 void tr_token_done(tr_vault *vault, tr_ticket *ticket, bool committed);
 
@@ -67,7 +70,8 @@ int64_t tr_session_expires(const tr_config *config, int64_t created_at, int64_t 
 /* Forget what the table knows of a principal (client NULL) or of one of its sessions; after the commit that
  * changed it. */
 void tr_session_forget(tr_vault *vault, const tr_uuid *principal, const char *client);
-/* End a session, with an audit entry {"action":"auth.token_reuse"}: for TR_E_TOKEN_REUSED. */
+/* End a session and the lanes that come from the same sign-in, with an audit entry
+ * {"action":"auth.token_reuse"}: for TR_E_TOKEN_REUSED. */
 tr_status tr_session_revoke(tr_vault *vault, const char *client, const tr_uuid *request, const char *address,
                             tr_error *err);
 

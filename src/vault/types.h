@@ -11,8 +11,6 @@
 bool tr_type_name_valid(const char *name);
 /* The type as stored now. TR_E_NOT_FOUND. The caller unrefs *out. */
 tr_status tr_types_load(tr_vault *vault, tr_db *db, const char *name, tr_rectype **out, tr_error *err);
-/* After the commit that changed or deleted the type. */
-void tr_types_forget(tr_vault *vault, const char *name);
 /* Inside a job: is the stored version still `type`'s? TR_E_PRECONDITION when not: the request is to be
  * prepared anew. */
 tr_status tr_types_unchanged(tr_db *tx, const tr_rectype *type, tr_error *err);

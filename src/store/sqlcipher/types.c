@@ -7,6 +7,7 @@ static const char sql_insert[] = "INSERT INTO types (" COLUMNS ") VALUES (?1, ?2
 static const char sql_update[] = "UPDATE types SET version = ?2, schema = ?3, updated_at = ?5"
                                  " WHERE name = ?1 AND version = ?2 - 1";
 static const char sql_get[] = "SELECT " COLUMNS " FROM types WHERE name = ?1";
+static const char sql_stamp[] = "SELECT version, updated_at FROM types WHERE name = ?1";
 static const char sql_delete[] = "DELETE FROM types WHERE name = ?1";
 static const char sql_list[] = "SELECT " COLUMNS " FROM types WHERE name > ?1 ORDER BY name LIMIT ?2";
 static const char sql_in_use[] = "SELECT EXISTS (SELECT 1 FROM records WHERE type = ?1)";
@@ -53,6 +54,20 @@ tr_status tr_type_get(tr_db *db, const char *name, tr_type_fn fn, void *context,
         return st;
     tr_bind_text(&q, 1, name);
     return tr_query_one(&q, emit, &sink, none, err);
+}
+
+static tr_status emit_stamp(tr_query *q, void *context, tr_error *err) {
+    *(tr_type_stamp *)context = (tr_type_stamp){tr_col_int(q, 0), tr_col_int(q, 1)};
+    return tr_cols_ok(q, err);
+}
+
+tr_status tr_type_stamp_get(tr_db *db, const char *name, tr_type_stamp *stamp, tr_error *err) {
+    tr_query q;
+    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_stamp, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_text(&q, 1, name);
+    return tr_query_one(&q, emit_stamp, stamp, none, err);
 }
 
 tr_status tr_type_delete(tr_db *tx, const char *name, tr_error *err) {
