@@ -135,7 +135,9 @@ def test_subject_of_another(world):
 def test_registering_needs_the_permission(world):
     service = world.make_service(may_register=False)
     expect_problem(service.request("POST", "/v1/subjects", {}), 403, "forbidden")
-    lines = service.imports(b'{"name":"x"}\n', "?type=contact")
+    expect_problem(service.request("POST", "/v1/import?type=contact", data=b'{"name":"x"}\n', content_type="application/x-ndjson"),
+                   403, "purpose-required")
+    lines = service.imports(b'{"name":"x"}\n', "?type=contact", purpose=world.activity)
     assert [one["status"] for one in lines] == [403]
     world.operator.patch(f"/v1/principals/{service.id}", {"may_register": True})
     service.sign_in()

@@ -102,8 +102,8 @@ static void test_each_mask(void **state) {
     char schema[160], data[160], expected[160];
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        snprintf(schema, sizeof schema, "{\"type\":\"object\",\"properties\":{\"v\":{\"x-mask\":\"%s\"}}}",
-                 rows[i][0]);
+        snprintf(schema, sizeof schema,
+                 "{\"type\":\"object\",\"properties\":{\"v\":{\"x-mask\":\"%s\"},\"w\":true}}", rows[i][0]);
         snprintf(data, sizeof data, "{\"v\":%s,\"w\":1.0}", rows[i][1]);
         snprintf(expected, sizeof expected, "{\"v\":%s,\"w\":1.0}", rows[i][2]);
         assert_masked(schema, data, expected);
@@ -166,7 +166,7 @@ static void test_masks_hold_behind_dynamic_references(void **state) {
     assert_masked("{\"type\":\"object\",\"$ref\":\"list\",\"$defs\":{"
                   "\"own\":{\"$dynamicAnchor\":\"item\",\"properties\":{\"v\":{\"x-mask\":\"hide\"}}},"
                   "\"list\":{\"$id\":\"list\",\"properties\":{\"l\":{\"items\":{\"$dynamicRef\":\"#item\"}}},"
-                  "\"$defs\":{\"item\":{\"$dynamicAnchor\":\"item\"}}}}}",
+                  "\"$defs\":{\"item\":{\"$dynamicAnchor\":\"item\",\"properties\":{\"w\":true}}}}}}",
                   "{\"l\":[{\"v\":\"secret\",\"w\":1}]}", "{\"l\":[{\"v\":null,\"w\":1}]}");
 }
 
@@ -180,11 +180,12 @@ static void test_masks_leave_the_rest(void **state) {
                   "\"items\":{\"x-mask\":\"initial\"}}}}",
                   "{\"l\":[\"aa\",\"bb\",\"cc\",\"dd\"]}", "{\"l\":[null,\"bb\",\"c.\",\"d.\"]}");
     assert_masked("{\"type\":\"object\",\"properties\":{\"l\":{\"contains\":{\"x-mask\":\"hide\"}},\"m\":{"
-                  "\"unevaluatedItems\":{\"x-mask\":\"hide\"}}}}",
+                  "\"unevaluatedItems\":{\"x-mask\":\"hide\"}},\"n\":{\"items\":true}}}",
                   "{\"l\":[\"a\"],\"m\":[\"b\"],\"n\":[\"c\"]}", "{\"l\":[null],\"m\":[null],\"n\":[\"c\"]}");
     /* a type that contains itself */
     assert_masked(
-        "{\"type\":\"object\",\"properties\":{\"name\":{\"x-mask\":\"initial\"},\"children\":{\"items\":{\"$"
+        "{\"type\":\"object\",\"properties\":{\"name\":{\"x-mask\":\"initial\"},\"age\":true,\"children\":{"
+        "\"items\":{\"$"
         "ref\":\"#\"}}}}",
         "{\"name\":\"Ann\",\"children\":[{\"name\":\"Bob\",\"age\":1.50,\"children\":[{\"name\":\"Cid\"}]}]}",
         "{\"name\":\"A.\",\"children\":[{\"name\":\"B.\",\"age\":1.50,\"children\":[{\"name\":\"C.\"}]}]}");
@@ -201,13 +202,84 @@ static void test_masks_and_fields_together(void **state) {
     assert_view(type, data, true, ALL,
                 "{\"id\":{\"bioguide\":\"B1\"},\"email\":\"\xe2\x80\xa6@example.ch\",\"religion\":null,"
                 "\"terms\":[{\"phone\":\"\xe2\x80\xa6"
-                "4567\",\"n\":1}]}");
+                "4567\",\"n\":null}]}");
     assert_view(type, data, true, FIELDS("/email", "/terms"),
                 "{\"email\":\"\xe2\x80\xa6@example.ch\",\"terms\":[{\"phone\":\"\xe2\x80\xa6"
-                "4567\",\"n\":1}]}");
+                "4567\",\"n\":null}]}");
     assert_view(type, data, false, FIELDS("/religion", "/id"),
                 "{\"id\":{\"bioguide\":\"B1\"},\"religion\":\"none\"}");
-    assert_view(type, data, true, FIELDS("/religion/x"), "{\"religion\":null}");
+    tr_rectype_unref(type);
+}
+
+/* A record may be older than its type's schema: what that does not name (any more) may have had a mask. */
+static void test_masked_views_hide_what_no_subschema_describes(void **state) {
+    static const char *const rows[][3] = {
+        /* a member that is not named, of the record and of an object in it */
+        {"\"properties\":{\"v\":M,\"o\":{\"properties\":{\"a\":true}}}",
+         "{\"o\":{\"a\":1,\"b\":\"s\"},\"x\":\"s\",\"y\":{\"z\":\"s\"},\"w\":[\"s\"]}",
+         "{\"o\":{\"a\":1,\"b\":null},\"x\":null,\"y\":null,\"w\":null}"},
+        /* what is named without saying what is in it shows that it is there */
+        {"\"properties\":{\"v\":M,\"o\":true,\"l\":{}}", "{\"o\":{\"a\":\"s\"},\"l\":[\"s\",{\"a\":\"s\"}]}",
+         "{\"o\":{\"a\":null},\"l\":[null,null]}"},
+        /* items behind the described ones */
+        {"\"properties\":{\"v\":M,\"l\":{\"prefixItems\":[true]}}", "{\"l\":[1,2,3]}",
+         "{\"l\":[1,null,null]}"},
+        /* a mask anywhere is enough, and a branch that may describe it too */
+        {"\"properties\":{\"o\":{\"properties\":{\"v\":M}}}", "{\"o\":{},\"x\":1}", "{\"o\":{},\"x\":null}"},
+        {"\"properties\":{\"v\":M},\"anyOf\":[{\"properties\":{\"x\":true}},{}]", "{\"x\":1,\"y\":2}",
+         "{\"x\":1,\"y\":null}"},
+        /* these describe every member or item */
+        {"\"properties\":{\"v\":M},\"additionalProperties\":{\"type\":\"integer\"}", "{\"x\":1}",
+         "{\"x\":1}"},
+        {"\"properties\":{\"v\":M},\"unevaluatedProperties\":true", "{\"x\":1}", "{\"x\":1}"},
+        {"\"properties\":{\"v\":M},\"patternProperties\":{\"^x\":true}", "{\"x1\":1,\"y\":1}",
+         "{\"x1\":1,\"y\":null}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        tr_buf schema = TR_BUF_INIT;
+        tr_buf_puts(&schema, "{\"type\":\"object\",");
+        for (const char *p = rows[i][0]; *p; p++) {
+            if (*p == 'M')
+                tr_buf_puts(&schema, "{\"x-mask\":\"last4\"}");
+            else
+                tr_buf_putc(&schema, *p);
+        }
+        tr_buf_putc(&schema, '}');
+        assert_masked(schema.data, rows[i][1], rows[i][2]);
+        tr_buf_clear(&schema);
+    }
+    /* fields do not bring it back */
+    tr_rectype *type = compile("{\"type\":\"object\",\"properties\":{\"v\":{\"x-mask\":\"last4\"}}}");
+    assert_view(type, "{\"old\":\"s\",\"v\":\"12345\"}", true, FIELDS("/old"), "{\"old\":null}");
+    assert_view(type, "{\"old\":\"s\",\"v\":\"12345\"}", false, FIELDS("/old"), "{\"old\":\"s\"}");
+    tr_rectype_unref(type);
+    /* a type without a mask hides nothing */
+    assert_masked("{\"type\":\"object\",\"properties\":{\"v\":true}}", "{\"x\":{\"y\":[1]}}",
+                  "{\"x\":{\"y\":[1]}}");
+}
+
+/* The mask would show some of what stands beside the member that is granted. */
+static void test_a_masked_parent_shows_nothing_for_a_member_below(void **state) {
+    tr_rectype *type = compile("{\"type\":\"object\",\"properties\":{\"a\":{\"x-mask\":\"initial\"},\"o\":{"
+                               "\"properties\":{\"a\":{\"x-mask\":\"last4\"},\"n\":true}},\"n\":true}}");
+    static const char text[] = "{\"a\":\"Zebra\",\"o\":{\"a\":\"12345\",\"n\":1},\"n\":\"x\"}";
+    static const char object[] = "{\"a\":{\"b\":\"Zebra\"},\"o\":{\"a\":{\"b\":1}}}";
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const char *data = i ? object : text;
+        assert_view(type, data, true, FIELDS("/a/b"), "{}");
+        assert_view(type, data, true, FIELDS("/a/b", "/o/a/b"), "{}");
+        assert_view(type, data, true, FIELDS("/a/b/c"), "{}");
+    }
+    assert_view(type, text, true, FIELDS("/a/b", "/n", "/o/n"), "{\"o\":{\"n\":1},\"n\":\"x\"}");
+    assert_view(type, text, true, FIELDS("/a"), "{\"a\":\"Z.\"}");
+    assert_view(type, text, true, FIELDS("/a", "/a/b"), "{\"a\":\"Z.\"}");
+    assert_view(type, text, false, FIELDS("/a/b"), "{}");
+    assert_view(type, object, false, FIELDS("/a/b"), "{\"a\":{\"b\":\"Zebra\"}}");
+    tr_rectype_unref(type);
+    type = compile(person);
+    assert_view(type, "{\"id\":{},\"religion\":\"none\"}", true, FIELDS("/religion/x"), "{}");
     tr_rectype_unref(type);
 }
 
@@ -293,8 +365,10 @@ static void test_random_wraps_never_lose_a_mask(void **state) {
     for (int round = 0; round < 2000 && tr_monotonic_ms() - begin < 1000; round++) {
         tr_buf schema = TR_BUF_INIT, text = TR_BUF_INIT;
         cJSON *view = NULL;
-        tr_buf_puts(&schema, "{\"type\":\"object\",\"properties\":{\"o\":{\"$ref\":\"#/$defs/"
-                             "w\"},\"p\":{\"items\":{\"$ref\":\"#/$defs/w\"}}},\"$defs\":{\"w\":");
+        tr_buf_puts(
+            &schema,
+            "{\"type\":\"object\",\"properties\":{\"o\":{\"$ref\":\"#/$defs/"
+            "w\",\"properties\":{\"w\":true}},\"p\":{\"items\":{\"$ref\":\"#/$defs/w\"}}},\"$defs\":{\"w\":");
         wrap(&schema, &seed, 1 + (int)(next_random(&seed) % 6));
         tr_buf_puts(&schema, "}}");
         tr_rectype *type = compile(schema.data);
@@ -319,6 +393,8 @@ int main(void) {
         cmocka_unit_test(test_masks_hold_behind_dynamic_references),
         cmocka_unit_test(test_masks_leave_the_rest),
         cmocka_unit_test(test_masks_and_fields_together),
+        cmocka_unit_test(test_masked_views_hide_what_no_subschema_describes),
+        cmocka_unit_test(test_a_masked_parent_shows_nothing_for_a_member_below),
         cmocka_unit_test(test_masking_work_is_bounded),
         cmocka_unit_test(test_deep_records_are_bounded),
         cmocka_unit_test(test_random_wraps_never_lose_a_mask),
