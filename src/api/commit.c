@@ -51,6 +51,8 @@ tr_status tr_commit(tr_call *call, tr_status handler_status, bool *again, tr_err
     call->sealed_outcome = (tr_bytes){NULL, 0};
     if (handler_status == TR_OK && tr_keeps_outcome(call) && !call->session_ends)
         st = tr_seal_outcome(call, err);
+    if (st == TR_E_NOT_FOUND) /* its subject is gone, and with it what would have been kept */
+        st = TR_OK;
     if (st == TR_OK)
         st = tr_store_write(tr_vault_store(call->vault), commit_job, call, err);
     if (st != TR_OK) {

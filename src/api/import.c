@@ -145,6 +145,16 @@ static tr_status find_stored(tr_import *import, tr_error *err) {
     return st;
 }
 
+/* From the results, which a batch that was stored before has too. */
+static int64_t count_failures(const tr_buf *results) {
+    int64_t lines = 0, good = 0;
+    for (const char *p = results->data; p && (p = strchr(p, '\n')); p++)
+        lines++;
+    for (const char *p = results->data; p && (p = strstr(p, ",\"status\":201,")); p++)
+        good++;
+    return lines - good;
+}
+
 static tr_status import_batch(tr_import *import, tr_error *err) {
     tr_call *call = import->call;
     tr_status st = find_stored(import, err);
@@ -165,8 +175,7 @@ static tr_status import_batch(tr_import *import, tr_error *err) {
     }
     if (st == TR_OK)
         st = spool_write(import, import->results.data, import->results.len, err);
-    for (size_t i = 0; i < import->count; i++)
-        import->failures += import->lines[i].status != TR_OK;
+    import->failures += count_failures(&import->results);
     import->number++;
     return st;
 }
