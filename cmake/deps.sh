@@ -11,7 +11,7 @@ set -eu
 out=$1
 folder=${2:-}
 work=$out/work
-stamp=2
+stamp=3
 [ -f "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ] && exit 0
 
 # sha256  pool path  file[s of which one is enough, best first: mirrors drop old revisions]
@@ -90,14 +90,15 @@ grep -v '^#' "$out/civetweb/debian/patches/series" | while read -r patch; do
         fail "patch $patch does not apply to CivetWeb"
 done
 
-# Temporary tables stay in memory; connections are not shared between threads; deleted rows are overwritten.
+# Temporary tables stay in memory; connections are not shared between threads; deleted rows are overwritten. SQLCipher does not lock memory
+# itself: it would unlock whole pages in which others keep keys (src/base/guarded.h locks what is handed to it).
 build_sqlcipher() {
     ./configure --enable-tempstore=yes --disable-tcl &&
         make sqlite3.c &&
         gcc -O2 -g -fPIC -fstack-protector-strong -c sqlite3.c -o sqlite3.o \
             -DSQLITE_HAS_CODEC -DSQLCIPHER_CRYPTO_OPENSSL -DSQLITE_TEMP_STORE=3 -DSQLITE_THREADSAFE=2 \
             -DSQLITE_SECURE_DELETE=1 -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_DQS=0 \
-            -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_USE_URI=0 &&
+            -DOMIT_MEMLOCK -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_USE_URI=0 &&
         ar rcs libsqlcipher.a sqlite3.o
 }
 

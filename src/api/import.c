@@ -12,6 +12,7 @@
 #include "base/clock.h"
 
 #define FAILURES_MAX 10000
+#define WRITE_TRIES  16
 
 /* ---- results ---- */
 
@@ -97,6 +98,7 @@ static tr_status batch_job(void *context, tr_db *tx, tr_error *err) {
     if (st == TR_OK) /* it may have been taken back since the import began */
         st = tr_principal_get(tx, &call->who->principal, keep_may_register, &may_register, err);
     tr_buf_reset(&import->results);
+    import->stale = false;
     for (size_t i = 0; st == TR_OK && i < import->count; i++) {
         tr_import_line *line = &import->lines[i];
         if (line->prepared && line->registers && !may_register)
@@ -155,17 +157,37 @@ static int64_t count_failures(const tr_buf *results) {
     return lines - good;
 }
 
+/* Those that are not prepared yet; what was found wrong stays wrong. */
+static tr_status prepare(tr_import *import, bool again, tr_error *err) {
+    tr_status st = TR_OK;
+    for (size_t i = 0; st == TR_OK && i < import->count; i++) {
+        tr_import_line *line = &import->lines[i];
+        if (again && !(line->prepared && line->registers && tr_registration_stale(&line->registration)))
+            continue;
+        tr_import_clear_line(line);
+        st = tr_import_prepare_line(import, line, err);
+        line->prepared = line->status == TR_OK;
+    }
+    return st;
+}
+
+/* Anew while the master key was rotated between preparing and writing. */
+static tr_status write_batch(tr_import *import, tr_error *err) {
+    tr_status st = prepare(import, false, err);
+    for (int i = 0; st == TR_OK && i < WRITE_TRIES; i++) {
+        st = tr_store_write(tr_vault_store(import->call->vault), batch_job, import, err);
+        if (st != TR_E_PRECONDITION || !import->stale)
+            return st;
+        st = prepare(import, true, err);
+    }
+    return st == TR_OK ? tr_fail(err, TR_E_BUSY, NULL, "the master key is rotated all the time") : st;
+}
+
 static tr_status import_batch(tr_import *import, tr_error *err) {
     tr_call *call = import->call;
     tr_status st = find_stored(import, err);
     if (st == TR_E_NOT_FOUND) {
-        st = TR_OK;
-        for (size_t i = 0; st == TR_OK && i < import->count; i++) {
-            st = tr_import_prepare_line(import, &import->lines[i], err);
-            import->lines[i].prepared = import->lines[i].status == TR_OK;
-        }
-        if (st == TR_OK)
-            st = tr_store_write(tr_vault_store(call->vault), batch_job, import, err);
+        st = write_batch(import, err);
         if (st == TR_OK)
             call->ticket.persisted = true;
         for (size_t i = 0; i < import->count; i++)

@@ -47,6 +47,7 @@ typedef struct tr_import {
     int64_t spooled;
     int64_t failures; /* lines at fault */
     bool anything;    /* an audit entry was made */
+    bool stale;       /* the batch was not written: a line's data key has an old version of the master key */
 } tr_import;
 
 /* import_stream.c: fill the next batch. TR_OK with count 0 at the end; TR_E_TIMEOUT when the stream breaks
@@ -55,6 +56,7 @@ tr_status tr_import_read_batch(tr_import *import, tr_error *err);
 /* import_line.c: check one line and prepare what it stores; its fault is kept in line->err. Fails only when
  * the vault is in trouble. */
 tr_status tr_import_prepare_line(tr_import *import, tr_import_line *line, tr_error *err);
+/* TR_E_PRECONDITION, and import->stale: the line must be prepared anew. */
 tr_status tr_import_insert_line(tr_import *import, tr_import_line *line, tr_db *tx, tr_error *err);
 void tr_import_clear_line(tr_import_line *line);
 

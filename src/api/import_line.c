@@ -142,6 +142,10 @@ static tr_status insert(void *context, tr_db *tx, tr_error *err) {
 tr_status tr_import_insert_line(tr_import *import, tr_import_line *line, tr_db *tx, tr_error *err) {
     struct insert i = {import, line};
     tr_status st = tr_nested(tx, insert, &i, &line->err);
+    if (st == TR_E_PRECONDITION && line->registers && tr_registration_stale(&line->registration)) {
+        import->stale = true;
+        return tr_fail(err, st, NULL, "the master key was rotated meanwhile");
+    }
     if (st == TR_E_PRECONDITION)
         st = tr_fail(&line->err, TR_E_CONFLICT, NULL, "the record type was changed meanwhile");
     line->status = st;
@@ -156,4 +160,5 @@ tr_status tr_import_insert_line(tr_import *import, tr_import_line *line, tr_db *
 void tr_import_clear_line(tr_import_line *line) {
     tr_registration_clear(&line->registration);
     tr_draft_clear(&line->draft);
+    line->prepared = false;
 }

@@ -1,10 +1,12 @@
 /* The metrics listener: Prometheus text (exposition format 0.0.4), health and readiness. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "api/resources.h"
 #include "base/clock.h"
+#include "vault/keys.h"
 
 static void head(tr_buf *out, const char *name, const char *kind, const char *help) {
     tr_buf_printf(out, "# HELP tresor_%s %s\n# TYPE tresor_%s %s\n", name, help, name, kind);
@@ -42,6 +44,30 @@ static void store_metrics(tr_buf *out, const tr_store_stats *s) {
     tr_buf_printf(out, "tresor_database_bytes{database=\"audit\"} %lld\n", (long long)s->audit_bytes);
 }
 
+/* Left out when the counts cannot be read: what ails the store shows in its own figures. */
+static void key_metrics(tr_vault *vault, tr_buf *out) {
+    tr_db *db = NULL;
+    tr_master_use *items = NULL;
+    size_t count = 0;
+    int64_t stale = 0;
+    bool counted = tr_keys_rewrapping(vault); /* else there are none */
+    if ((counted && tr_store_reader(tr_vault_store(vault), &db, NULL) != TR_OK) ||
+        tr_keys_list(vault, db, &items, &count, NULL) != TR_OK)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].current) {
+            one(out, "master_key_version", "gauge", "Current version of the master key.", items[i].version);
+            one(out, "master_key_age_seconds", "gauge", "Age of the current master key.",
+                (tr_now_ms() - items[i].created_ms) / 1000);
+        } else {
+            stale += items[i].data_keys;
+        }
+    }
+    free(items);
+    one(out, "master_key_versions", "gauge", "Versions of the master key that are kept.", (int64_t)count);
+    one(out, "data_keys_stale", "gauge", "Data keys wrapped by an older version of the master key.", stale);
+}
+
 static void write_metrics(tr_api *api, tr_buf *out) {
     tr_store_stats stats;
     tr_store_get_stats(tr_vault_store(api->vault), &stats);
@@ -54,6 +80,7 @@ static void write_metrics(tr_api *api, tr_buf *out) {
     one(out, "tokens_reused_total", "counter", "Sessions ended because a used token came again.",
         (int64_t)api->tokens_reused);
     store_metrics(out, &stats);
+    key_metrics(api->vault, out);
     one(out, "resident_bytes", "gauge", "Resident memory.", resident_bytes());
     one(out, "start_time_seconds", "gauge", "When the process started, unix time.", api->started_ms / 1000);
     one(out, "ready", "gauge", "1 when /readyz says so.", !api->draining && !stats.failed);

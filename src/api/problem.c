@@ -43,6 +43,8 @@ static const struct {
     [TR_E_CONFIG] = {500, "The configuration is wrong"},
     [TR_E_EXISTS] = {409, "It exists already"},
     [TR_E_LOCKED] = {503, "The data folder is in use"},
+    [TR_E_HSM] = {503, "The hardware that keeps the keys failed"},
+    [TR_E_SHARES] = {503, "The keyring is sealed"},
     [TR_E_NOMEM] = {503, "Out of memory"},
     [TR_E_INTERNAL] = {500, "Internal error"},
 };

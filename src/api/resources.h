@@ -61,12 +61,18 @@ tr_status tr_grants_withdraw(tr_call *call, tr_error *err);
 tr_status tr_accesses(tr_call *call, tr_error *err);
 tr_status tr_audit_read(tr_call *call, tr_error *err);
 
+/* keys.c */
+tr_status tr_keys_get(tr_call *call, tr_error *err);
+tr_status tr_keys_post_rotate(tr_call *call, tr_error *err);
+tr_status tr_keys_delete(tr_call *call, tr_error *err);
+
 /* ---- shared ---- */
 /* PRINCIPAL_SELF as member `name`. */
 void tr_self_json(tr_buf *out, const char *name, const tr_caller *who);
 void tr_caller_of(const tr_principal_copy *copy, tr_caller *who);
 /* A registration: subject, data key and records, prepared; the job is tr_registration_insert. */
 typedef struct tr_registration {
+    tr_vault *vault;
     tr_subject_row subject;
     tr_secret key;
     tr_buf wrapped;
@@ -79,6 +85,8 @@ tr_status tr_registration_make(tr_call *call, tr_registration *r, tr_error *err)
 tr_status tr_registration_add(tr_call *call, tr_registration *r, tr_rectype *type, const cJSON *data,
                               tr_error *err);
 void tr_registration_clear(void *registration);
+/* Was the master key rotated since it was made? Then the job answers TR_E_PRECONDITION: make it anew. */
+bool tr_registration_stale(const tr_registration *r);
 tr_status tr_registration_insert(void *registration, tr_db *tx, tr_error *err);
 /* The type, with TR_E_VALIDATION at `pointer` when there is none. The caller unrefs. */
 tr_status tr_known_type(tr_call *call, const char *name, const char *pointer, tr_rectype **out,

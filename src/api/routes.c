@@ -62,6 +62,10 @@ const tr_route tr_routes[] = {
 
     {"GET", "/v1/audit", TR_DO_AUDIT_READ, TR_BODY_NONE, L, "order,subject", tr_audit_read},
 
+    {"GET", "/v1/keys", TR_DO_KEYS_LIST, TR_BODY_NONE, 0, NULL, tr_keys_get},
+    {"POST", "/v1/keys/rotate", TR_DO_KEYS_ROTATE, TR_BODY_NONE, 0, NULL, tr_keys_post_rotate},
+    {"DELETE", "/v1/keys/{version}", TR_DO_KEYS_RETIRE, TR_BODY_NONE, 0, NULL, tr_keys_delete},
+
     {"GET", "/v1/about", TR_DO_SYSTEM_ABOUT, TR_BODY_NONE, 0, NULL, tr_about},
     {"GET", "/healthz", TR_DO_SYSTEM_HEALTH, TR_BODY_NONE, 0, NULL, tr_health},
     {"GET", "/readyz", TR_DO_SYSTEM_READY, TR_BODY_NONE, 0, NULL, tr_ready},

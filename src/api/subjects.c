@@ -29,6 +29,7 @@ tr_status tr_within(tr_status status, const char *prefix, tr_error *err) {
 tr_status tr_registration_make(tr_call *call, tr_registration *r, tr_error *err) {
     r->subject =
         (tr_subject_row){.id = tr_uuid_new(), .created_by = call->who->principal, .created_at = tr_now_ms()};
+    r->vault = call->vault;
     return tr_datakey_make(call->vault, &r->key, &r->wrapped, &r->master, err);
 }
 
@@ -58,11 +59,16 @@ void tr_registration_clear(void *registration) {
     memset(r, 0, sizeof *r);
 }
 
+bool tr_registration_stale(const tr_registration *r) {
+    return tr_datakey_stale(r->vault, r->master);
+}
+
 tr_status tr_registration_insert(void *registration, tr_db *tx, tr_error *err) {
     tr_registration *r = registration;
     tr_status st = tr_subject_insert(tx, &r->subject, err);
     if (st == TR_OK)
-        st = tr_key_insert(tx, &r->subject.id, r->master, (tr_bytes){r->wrapped.data, r->wrapped.len}, err);
+        st = tr_datakey_insert(r->vault, tx, &r->subject.id, r->master,
+                               (tr_bytes){r->wrapped.data, r->wrapped.len}, err);
     for (size_t i = 0; st == TR_OK && i < r->count; i++)
         st = tr_draft_insert(tx, &r->drafts[i], err);
     return st;

@@ -24,7 +24,9 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
     X(tls_key, TEXT, "", 0, 0, "PEM private key; empty: tls.key in the data folder")                         \
     X(log_level, LEVEL, "info", 0, 0, "debug, info, warn or error")                                          \
     X(keyring_file, TEXT, "", 0, 0,                                                                          \
-      "a file with the keyring's passphrase; empty: keyring.passphrase in the data folder")                  \
+      "a file with the keyring's passphrase, or the HSM's PIN; empty: the systemd credential "               \
+      "tresor-keyring, else "                                                                                \
+      "keyring.passphrase in the data folder")                                                               \
     X(threads, NUMBER, "128", 4, 4096, "connections served at once")                                         \
     X(max_body_bytes, NUMBER, "1048576", 1024, 64 * 1024 * 1024,                                             \
       "largest JSON body, and largest line of an import")                                                    \
@@ -40,7 +42,8 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
     X(idempotency_s, NUMBER, "86400", 60, 2592000, "how long the outcome of an Idempotency-Key is kept")     \
     X(sign_in_free_tries, NUMBER, "5", 1, 1000,                                                              \
       "failed sign-ins of a uid from an address before delays begin")                                        \
-    X(rate_per_minute, NUMBER, "0", 0, 10000000, "requests of a principal in a minute; 0: no limit")
+    X(rate_per_minute, NUMBER, "0", 0, 10000000, "requests of a principal in a minute; 0: no limit")         \
+    X(key_rotation, NUMBER, "90", 0, 36500, "days after which the master key is rotated; 0: never")
 
 enum {
 #define INDEX(field, kind, fallback, least, most, meaning) INDEX_##field,
@@ -310,13 +313,30 @@ tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr
     return st;
 }
 
+/* systemd.exec(5): LoadCredential= and SetCredentialEncrypted= put a file into a folder of the service's own.
+ */
+static bool credential_path(char *path, size_t size) {
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    if (!folder || !*folder || (size_t)snprintf(path, size, "%s/tresor-keyring", folder) >= size)
+        return false;
+    return access(path, F_OK) == 0;
+}
+
+bool tr_config_passphrase_given(const tr_config *config) {
+    char path[PATH_MAX];
+    const char *value = getenv("TRESOR_KEYRING");
+    return (value && *value) || config->keyring_file[0] || credential_path(path, sizeof path);
+}
+
 tr_status tr_config_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err) {
-    char path[600];
+    char path[PATH_MAX];
     const char *value = getenv("TRESOR_KEYRING");
     if (value && *value)
         return tr_secret_copy(passphrase, value, strlen(value), err);
     if (config->keyring_file[0])
         return tr_secret_from_file(passphrase, config->keyring_file, err);
+    if (credential_path(path, sizeof path))
+        return tr_secret_from_file(passphrase, path, err);
     tr_status st = tr_config_path(config, "keyring.passphrase", path, sizeof path, err);
     return st == TR_OK ? tr_secret_from_file(passphrase, path, err) : st;
 }

@@ -39,6 +39,7 @@ typedef struct tr_config {
     int64_t idempotency_s;       /* how long an outcome is kept; default 86400 */
     int64_t sign_in_free_tries;  /* failures before delays begin; default 5 */
     int64_t rate_per_minute;     /* authenticated requests of a principal; 0 = no limit (default) */
+    int64_t key_rotation;        /* days after which a master key is replaced; 0 = never; default 90 */
 } tr_config;
 
 typedef struct tr_config_setting {
@@ -56,8 +57,12 @@ const tr_config_setting *tr_config_settings(size_t *count);
  * left alone; `rest` (room for argc entries) receives them and positional arguments in order. */
 tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr_config *config, char **rest,
                          int *rest_count, tr_error *err);
-/* The keyring's passphrase: TRESOR_KEYRING, else the file keyring_file, else DIR/keyring.passphrase. */
+/* The keyring's passphrase, or the PIN of the token that keeps its keys: TRESOR_KEYRING, else the file
+ * keyring_file, else the systemd credential tresor-keyring ($CREDENTIALS_DIRECTORY/tresor-keyring), else
+ * DIR/keyring.passphrase. */
 tr_status tr_config_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err);
+/* Is it given by one of these but the last? */
+bool tr_config_passphrase_given(const tr_config *config);
 /* DIR/name into out. */
 tr_status tr_config_path(const tr_config *config, const char *name, char *out, size_t size, tr_error *err);
 

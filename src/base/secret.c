@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/guarded.h"
+
 #define SECRET_FILE_MAX 65536
 #define HEAP_SMALLEST   32
 
@@ -17,15 +19,23 @@ static bool heap_locked; /* the process's own; set once by main */
 
 tr_status tr_secret_init_heap(size_t bytes, tr_error *err) {
     const struct rlimit none = {0, 0};
+    struct rlimit lockable;
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &none) != 0)
         return tr_fail_errno(err, NULL, "cannot switch core dumps off");
+    if (getrlimit(RLIMIT_MEMLOCK, &lockable) == 0) {
+        lockable.rlim_cur = lockable.rlim_max;
+        (void)setrlimit(RLIMIT_MEMLOCK, &lockable);
+    }
+    tr_status st = tr_guarded_openssl(err);
+    if (st != TR_OK)
+        return st;
     /* 1: locked. 2: usable, but mlock or a guard page was refused. 0: not there. */
     heap_locked = CRYPTO_secure_malloc_init(bytes, HEAP_SMALLEST) == 1;
     return TR_OK;
 }
 
 bool tr_secret_heap_locked(void) {
-    return heap_locked;
+    return heap_locked && tr_guarded_locked() > 0;
 }
 
 tr_status tr_secret_alloc(tr_secret *s, size_t len, tr_error *err) {

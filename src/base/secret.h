@@ -22,8 +22,9 @@ typedef struct tr_secret {
 #define TR_SECRET_INIT ((tr_secret){0})
 
 /* Set up the locked heap of `bytes` (a power of two); make the process not dumpable (PR_SET_DUMPABLE,
- * RLIMIT_CORE 0). */
+ * RLIMIT_CORE 0); give OpenSSL guarded memory (base/guarded.h). Before anything else of OpenSSL. */
 tr_status tr_secret_init_heap(size_t bytes, tr_error *err);
+/* Is it locked, and a part of the guarded memory too? */
 bool tr_secret_heap_locked(void);
 
 /* Allocate `len` zero bytes. Wipes what was there. */

@@ -46,7 +46,9 @@
     X(TR_E_WRONG_KEY, "wrong-key")     /* passphrase or key does not open it */                              \
     X(TR_E_CONFIG, "configuration")                                                                          \
     X(TR_E_EXISTS, "already-exists")                                                                         \
-    X(TR_E_LOCKED, "locked") /* another process holds the data folder */                                     \
+    X(TR_E_LOCKED, "locked")         /* another process holds the data folder */                             \
+    X(TR_E_HSM, "hsm-unavailable")   /* the module or token that keeps the keys is missing or fails */       \
+    X(TR_E_SHARES, "too-few-shares") /* of a keyring that several people open together */                    \
     X(TR_E_NOMEM, "out-of-memory")                                                                           \
     X(TR_E_INTERNAL, "internal-error")
 

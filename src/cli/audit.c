@@ -6,17 +6,20 @@
 #include "base/json_write.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/unlock.h"
 #include "vault/vault.h"
 
 static const char help[] =
     "Walk the audit log's whole hash chain and compare its end with what the vault knows. Works beside a "
     "running server.\n"
     "\n"
-    "Usage: tresor audit verify [SETTING...]\n"
+    "Usage: tresor audit verify [--share-file FILE]... [SETTING...]\n"
     "\n"
     "Prints {\"ok\",\"entries\",\"bad_seq\",\"reason\",\"head\"}: how many entries are good, the first that "
     "was altered, is\n"
-    "missing or is out of order, what is wrong with it, and the hash of the last good one.\n";
+    "missing or is out of order, what is wrong with it, and the hash of the last good one.\n"
+    "\n"
+    "  --share-file FILE  a share of a split keyring; without it they are read from stdin, one a line\n";
 
 static void write_verdict(tr_buf *out, const tr_audit_verdict *verdict) {
     char head[2 * sizeof verdict->head + 1];
@@ -45,7 +48,12 @@ static bool is_log_damaged(tr_status st, const tr_error *err, tr_audit_verdict *
 }
 
 static int run(int argc, char **argv) {
-    tr_command_line line = {.word_count = 1, .usage = "tresor audit verify [SETTING...]"};
+    tr_option_list shares = {.count = 0};
+    const tr_option options[] = {{.name = "--share-file", .list = &shares}};
+    tr_command_line line = {.options = options,
+                            .option_count = 1,
+                            .word_count = 1,
+                            .usage = "tresor audit verify [--share-file FILE]... [SETTING...]"};
     tr_config config;
     tr_secret passphrase = TR_SECRET_INIT;
     tr_audit_verdict verdict = {0};
@@ -55,7 +63,7 @@ static int run(int argc, char **argv) {
     if (st == TR_OK && strcmp(line.words[0], "verify") != 0)
         return tr_cli_usage("audit: usage: %s", line.usage);
     if (st == TR_OK)
-        st = tr_cli_vault_passphrase(&config, &passphrase, &err);
+        st = tr_cli_unlock(&config, &shares, &passphrase, &err);
     if (st == TR_OK)
         st = tr_vault_verify_audit(&config, &passphrase, &verdict, &err);
     tr_secret_clear(&passphrase);

@@ -20,6 +20,8 @@ static const struct {
     {TR_E_LOCKED, TR_EXIT_LOCKED},
     {TR_E_DISK_FULL, TR_EXIT_STORAGE},
     {TR_E_IO, TR_EXIT_STORAGE},
+    {TR_E_HSM, TR_EXIT_HSM},
+    {TR_E_SHARES, TR_EXIT_SHARES},
 };
 
 tr_exit tr_cli_exit(tr_status status) {
@@ -176,12 +178,4 @@ tr_status tr_cli_passphrase(const tr_config *config, tr_secret *passphrase, tr_e
         unsetenv("TRESOR_KEYRING");
     }
     return st;
-}
-
-tr_status tr_cli_vault_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err) {
-    char keyring[600];
-    tr_status st = tr_config_path(config, "keyring", keyring, sizeof keyring, err);
-    if (st == TR_OK && access(keyring, F_OK) != 0 && errno == ENOENT)
-        return tr_fail(err, TR_E_CONFIG, config->data, "holds no vault: `tresor init` makes one");
-    return st == TR_OK ? tr_cli_passphrase(config, passphrase, err) : st;
 }

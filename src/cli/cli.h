@@ -19,11 +19,13 @@
     X(TR_EXIT_OK, 0, "ok")                                                                                   \
     X(TR_EXIT_FAILURE, 1, "failure")                                                                         \
     X(TR_EXIT_USAGE, 2, "wrong usage or configuration")                                                      \
-    X(TR_EXIT_WRONG_KEY, 3, "the passphrase or a key does not open it")                                      \
+    X(TR_EXIT_WRONG_KEY, 3, "the passphrase, PIN, share or key does not open it")                            \
     X(TR_EXIT_CORRUPT, 4, "stored data is damaged")                                                          \
     X(TR_EXIT_LOCKED, 5, "another process holds the data folder")                                            \
     X(TR_EXIT_AUDIT, 6, "the audit log's chain is broken")                                                   \
-    X(TR_EXIT_STORAGE, 7, "storage is full or failed")
+    X(TR_EXIT_STORAGE, 7, "storage is full or failed")                                                       \
+    X(TR_EXIT_HSM, 8, "the HSM that keeps the keys is missing or fails")                                     \
+    X(TR_EXIT_SHARES, 9, "too few shares of the keyring")
 
 typedef enum tr_exit {
 #define TR_EXIT_ENUM(name, code, meaning) name = code,
@@ -42,7 +44,7 @@ typedef struct tr_cli_command {
 } tr_cli_command;
 
 extern const tr_cli_command tr_cli_init, tr_cli_serve, tr_cli_health, tr_cli_call, tr_cli_token, tr_cli_audit,
-    tr_cli_version;
+    tr_cli_keys, tr_cli_restore, tr_cli_version;
 
 /* The exit code for a status. */
 tr_exit tr_cli_exit(tr_status status);
@@ -76,9 +78,6 @@ tr_status tr_cli_tls_files(const tr_config *config, tr_cli_tls *tls, tr_error *e
 
 /* The keyring's passphrase (tr_config_passphrase), which is then no longer in this process's environment. */
 tr_status tr_cli_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err);
-
-/* The same for a vault that is there: TR_E_CONFIG when the folder holds none. */
-tr_status tr_cli_vault_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err);
 
 /* `tresor serve --check`: a line a problem on stdout; the exit code of the first. `config` NULL: the settings
  * could not be read, as *err says. */

@@ -1,91 +1,64 @@
 /* tresor init: a new vault. */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/encode.h"
 #include "base/json_write.h"
 #include "cli/cli.h"
-#include "cli/files.h"
 #include "cli/options.h"
+#include "cli/provider.h"
 #include "vault/vault.h"
 
-#define PASSPHRASE_BYTES 32
-
 static const char help[] = "Make the data folder with its keyring and databases, and print the first "
-                           "operator's, officer's and auditor's uid and\n"
+                           "operator's, officer's and auditor's "
+                           "uid and\n"
                            "one-time password as one line of JSON: keep it in a file of mode 0600, for "
-                           "`tresor token sign-in --credentials FILE`.\n"
+                           "`tresor token sign-in --credentials "
+                           "FILE`.\n"
                            "\n"
-                           "Usage: tresor init [SETTING...]\n"
+                           "Usage: tresor init [--provider PROVIDER] [OPTION...] [SETTING...]\n"
                            "\n"
-                           "The keyring is sealed with a passphrase from TRESOR_KEYRING or from the file "
-                           "that keyring_file names. Where neither is\n"
-                           "given, a random one is made in DIR/keyring.passphrase: keep a copy of it "
-                           "elsewhere, for without it nothing can be read.\n";
+                           "  --provider PROVIDER  what keeps the master keys [file]\n"
+                           "\nProviders:\n" TR_PROVIDER_HELP "\n"
+                           "The passphrase (pkcs11: the PIN) comes from TRESOR_KEYRING, from the file that "
+                           "keyring_file names, or from the "
+                           "systemd\n"
+                           "credential tresor-keyring. Where none is given, provider file gets a random one "
+                           "in DIR/keyring.passphrase: keep a "
+                           "copy of\n"
+                           "it elsewhere, for without it nothing can be read.\n";
 
-/* What init made before the vault, to be removed when the vault cannot be made. */
-struct made {
-    bool folder, passphrase;
-    char path[600];
-};
+typedef struct arguments {
+    tr_provider_options provider;
+    tr_keyring_spec spec;
+    tr_secret share_texts[TR_SHARES_MAX];
+} arguments;
 
-static tr_status make_folder(const tr_config *config, struct made *made, tr_error *err) {
-    made->folder = mkdir(config->data, 0700) == 0;
-    if (!made->folder && errno != EEXIST)
-        return tr_fail_errno(err, config->data, "cannot make the data folder");
-    return TR_OK;
-}
-
-static tr_status make_passphrase(struct made *made, tr_error *err) {
-    tr_secret random = TR_SECRET_INIT, text = TR_SECRET_INIT;
-    size_t len = TR_BASE64URL_LEN(PASSPHRASE_BYTES);
-    tr_status st = tr_secret_random(&random, PASSPHRASE_BYTES, err);
-    if (st == TR_OK)
-        st = tr_secret_alloc(&text, len + 1, err);
-    if (st == TR_OK) {
-        tr_base64url_encode(random.data, random.len, (char *)text.data);
-        text.data[len] = '\n';
-        st = tr_file_create(made->path, text.data, len + 1, err);
-        made->passphrase = st == TR_OK;
-    }
-    tr_secret_clear(&text);
-    tr_secret_clear(&random);
-    return st == TR_E_EXISTS ? TR_OK
-                             : st; /* put there on purpose, or by an init that was killed: it is used */
-}
-
-static bool is_passphrase_given(const tr_config *config) {
-    const char *variable = getenv("TRESOR_KEYRING");
-    return (variable && *variable) || config->keyring_file[0];
-}
-
-static tr_status make_vault(const tr_config *config, struct made *made, tr_first_credentials *first,
+static tr_status make_vault(const tr_config *config, arguments *a, tr_first_credentials *first,
                             tr_error *err) {
+    char passphrase_file[600] = ""; /* made here, to be removed when the vault cannot be made */
+    bool folder = false;
     tr_secret passphrase = TR_SECRET_INIT;
-    tr_status st = make_folder(config, made, err);
-    if (st == TR_OK && !is_passphrase_given(config)) {
-        st = tr_config_path(config, "keyring.passphrase", made->path, sizeof made->path, err);
-        if (st == TR_OK)
-            st = make_passphrase(made, err);
-    }
-    if (st == TR_OK)
-        st = tr_cli_passphrase(config, &passphrase, err);
-    if (st == TR_OK)
-        st = tr_vault_init(config, &passphrase, first, err);
+    tr_status st = TR_OK;
+    TR_TRY(tr_provider_spec(&a->provider, a->share_texts, &a->spec, err));
+    folder = mkdir(config->data, 0700) == 0;
+    if (!folder && errno != EEXIST)
+        TR_TRY(tr_fail_errno(err, config->data, "cannot make the data folder"));
+    TR_TRY(tr_provider_passphrase(config, &a->spec, &passphrase, passphrase_file, err));
+    if (a->spec.shares == 0)
+        a->spec.passphrase = &passphrase;
+    st = tr_vault_init(config, &a->spec, first, err);
+out:
     tr_secret_clear(&passphrase);
-    if (st == TR_OK)
-        return TR_OK;
-    if (made->passphrase)
-        (void)unlink(made->path);
-    if (made->folder)
+    a->spec.passphrase = NULL;
+    if (st != TR_OK && passphrase_file[0])
+        (void)unlink(passphrase_file);
+    if (st != TR_OK && folder)
         (void)rmdir(config->data); /* only when it is empty */
     return st;
 }
 
-static tr_exit print_credentials(const tr_first_credentials *first) {
+static tr_exit print_credentials(const tr_first_credentials *first, const tr_keyring_spec *spec) {
     tr_buf out = TR_BUF_INIT;
     tr_jw_open(&out, NULL, '{');
     for (size_t i = 0; i < sizeof first->items / sizeof *first->items; i++) {
@@ -94,6 +67,7 @@ static tr_exit print_credentials(const tr_first_credentials *first) {
         tr_jw_text(&out, "password", first->items[i].password);
         tr_jw_close(&out, '}');
     }
+    tr_provider_write_shares(&out, spec);
     tr_jw_close(&out, '}');
     tr_buf_putc(&out, '\n');
     tr_exit code = out.failed ? TR_EXIT_FAILURE : tr_cli_print(out.data, out.len);
@@ -105,16 +79,21 @@ static tr_exit print_credentials(const tr_first_credentials *first) {
 }
 
 static int run(int argc, char **argv) {
-    tr_command_line line = {.usage = "tresor init [SETTING...]"};
+    arguments a = {.provider = {.provider = NULL}};
+    const tr_option options[] = {{.name = "--provider", .value = &a.provider.provider},
+                                 TR_PROVIDER_OPTIONS(a.provider)};
+    tr_command_line line = {.options = options,
+                            .option_count = sizeof options / sizeof *options,
+                            .usage = "tresor init [--provider PROVIDER] [OPTION...] [SETTING...]"};
     tr_config config;
-    struct made made = {0};
     tr_first_credentials first = {0};
     tr_error err = {0};
     tr_status st = tr_options_read(argc, argv, &line, &config, &err);
     if (st == TR_OK)
-        st = make_vault(&config, &made, &first, &err);
-    tr_exit code = st == TR_OK ? print_credentials(&first) : tr_cli_report(&err);
+        st = make_vault(&config, &a, &first, &err);
+    tr_exit code = st == TR_OK ? print_credentials(&first, &a.spec) : tr_cli_report(&err);
     tr_wipe(&first, sizeof first);
+    tr_provider_clear_shares(a.share_texts);
     return code;
 }
 

@@ -12,7 +12,10 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/unlock.h"
+#include "cli/unseal.h"
 #include "http/server.h"
+#include "vault/audit.h"
 #include "vault/vault.h"
 
 #define SWEEP_SECONDS   60
@@ -35,6 +38,11 @@ static const char help[] =
     "SIGHUP takes the certificate and its key anew. SIGTERM and SIGINT end it: /readyz answers 503, running "
     "requests are\n"
     "answered, for up to drain_timeout_ms; a second one ends that wait.\n"
+    "With a split keyring it begins sealed: it answers nothing at all, /healthz neither, but waits for "
+    "shares by "
+    "`tresor keys\n"
+    "unseal` and logs {\"event\":\"sealed\",\"needed\":K}; it serves when the last one that is needed has "
+    "come.\n"
     "Without tls_cert and tls_key a self-signed certificate is made in DIR/tls.pem at the first start.\n";
 
 /* ---- the sweeper: what has expired is deleted every minute ---- */
@@ -45,33 +53,47 @@ typedef struct sweeper {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     bool started, stop;
+    bool woken; /* there is work: do not wait */
 } sweeper;
 
-static void sweep(tr_vault *vault) {
+/* True: there is more to do at once. */
+static bool sweep(tr_vault *vault) {
     tr_error err = {0};
-    if (tr_vault_sweep(vault, &err) != TR_OK)
+    bool more = false;
+    if (tr_vault_sweep(vault, &more, &err) != TR_OK)
         tr_log(TR_LOG_WARN, "sweep.failed", TR_F_TEXT("status", tr_status_slug(err.status)),
                TR_F_TEXT("reason", err.what));
+    return more;
 }
 
-/* Wait for a minute. False: it is time to stop. */
+/* Wait for a minute, or until there is work. False: it is time to stop. */
 static bool wait_a_minute(sweeper *s) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += SWEEP_SECONDS;
     pthread_mutex_lock(&s->mutex);
-    while (!s->stop && pthread_cond_timedwait(&s->wake, &s->mutex, &until) == 0) {
+    while (!s->stop && !s->woken && pthread_cond_timedwait(&s->wake, &s->mutex, &until) == 0) {
     }
     bool go_on = !s->stop;
+    s->woken = false;
     pthread_mutex_unlock(&s->mutex);
     return go_on;
 }
 
+static void sweeper_wake(void *context) {
+    sweeper *s = context;
+    pthread_mutex_lock(&s->mutex);
+    s->woken = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->mutex);
+}
+
 static void *sweeper_main(void *context) {
     sweeper *s = context;
-    do
-        sweep(s->vault);
-    while (wait_a_minute(s));
+    do {
+        if (sweep(s->vault))
+            sweeper_wake(s);
+    } while (wait_a_minute(s));
     return NULL;
 }
 
@@ -83,6 +105,7 @@ static tr_status sweeper_start(sweeper *s, tr_vault *vault, tr_error *err) {
     bool ready = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
                  pthread_cond_init(&s->wake, &attributes) == 0;
     pthread_condattr_destroy(&attributes);
+    tr_vault_set_wake(vault, sweeper_wake, s);
     s->started = ready && pthread_create(&s->thread, NULL, sweeper_main, s) == 0;
     return s->started ? TR_OK : tr_fail(err, TR_E_INTERNAL, NULL, "no thread for the sweeper");
 }
@@ -90,6 +113,7 @@ static tr_status sweeper_start(sweeper *s, tr_vault *vault, tr_error *err) {
 static void sweeper_stop(sweeper *s) {
     if (!s->started)
         return;
+    tr_vault_end_sweep(s->vault);
     pthread_mutex_lock(&s->mutex);
     s->stop = true;
     pthread_cond_signal(&s->wake);
@@ -130,13 +154,50 @@ static void handle_metrics(void *context, tr_request *request, tr_response *resp
                   (unsigned long long)stats.connections, (unsigned long long)stats.requests, stats.active);
 }
 
-static tr_status open_vault(service *s, tr_error *err) {
-    tr_secret passphrase = TR_SECRET_INIT;
-    tr_status st = tr_cli_vault_passphrase(s->config, &passphrase, err);
+/* What opens the keyring, and who gave it where several people must: *opened_by is "" otherwise. A signal may
+ * end their wait first. */
+static tr_status unlock(const tr_config *config, const sigset_t *signals, tr_secret *passphrase,
+                        char opened_by[TR_UNSEAL_BY], int *stopped, tr_error *err) {
+    char path[600];
+    tr_keyring_need need;
+    tr_status st = tr_vault_check_moved(config, err);
     if (st == TR_OK)
-        st = tr_vault_open(s->config, &passphrase, &s->vault, err);
+        st = tr_config_path(config, TR_RING, path, sizeof path, err);
+    if (st == TR_OK)
+        st = tr_keyring_peek(path, &need, err);
+    if (st != TR_OK)
+        return st;
+    return strcmp(need.provider, "split") == 0
+               ? tr_unseal_wait(config, &need, signals, passphrase, opened_by, stopped, err)
+               : tr_cli_passphrase(config, passphrase, err);
+}
+
+static tr_status log_unseal(tr_vault *vault, const char *opened_by, tr_error *err) {
+    tr_event event = {.at = tr_now_ms(), .action = "vault.unseal", .outcome = TR_OK, .detail = opened_by};
+    return opened_by[0] ? tr_event_write(tr_vault_store(vault), &event, err) : TR_OK;
+}
+
+static tr_status open_vault(service *s, const sigset_t *signals, int *stopped, tr_error *err) {
+    char opened_by[TR_UNSEAL_BY] = "";
+    int lock = -1;
+    tr_secret passphrase = TR_SECRET_INIT;
+    tr_status st = TR_OK;
+    *stopped = 0;
+    TR_TRY(tr_cli_has_vault(s->config, err));
+    TR_TRY(tr_vault_lock(s->config, &lock, err));
+    TR_TRY(unlock(s->config, signals, &passphrase, opened_by, stopped, err));
+    if (*stopped)
+        goto out;
+    st = tr_vault_open_locked(s->config, lock, &passphrase, &s->vault, err);
+    lock = -1; /* the vault's */
+    if (st == TR_OK)
+        st = log_unseal(s->vault, opened_by, err);
+    if (st == TR_OK)
+        st = tr_api_new(s->vault, &s->api, err);
+out:
     tr_secret_clear(&passphrase);
-    return st == TR_OK ? tr_api_new(s->vault, &s->api, err) : st;
+    tr_vault_unlock(lock);
+    return st;
 }
 
 static tr_status listen_on(const tr_http_options *options, const char *name, tr_http_server **server,
@@ -203,6 +264,10 @@ static void reload_tls(const service *s) {
                TR_F_TEXT("reason", err.what));
 }
 
+static void log_stopping(int sig) {
+    tr_log(TR_LOG_INFO, "stopping", TR_F_TEXT("signal", sig == SIGTERM ? "SIGTERM" : "SIGINT"));
+}
+
 static void serve_until_told(const service *s, const sigset_t *set) {
     int sig = 0;
     for (;;) {
@@ -212,7 +277,7 @@ static void serve_until_told(const service *s, const sigset_t *set) {
             break;
         reload_tls(s);
     }
-    tr_log(TR_LOG_INFO, "stopping", TR_F_TEXT("signal", sig == SIGTERM ? "SIGTERM" : "SIGINT"));
+    log_stopping(sig);
 }
 
 /* Did another SIGTERM or SIGINT come? */
@@ -253,6 +318,7 @@ static void stop(service *s) {
 static tr_status serve(const tr_config *config, tr_error *err) {
     service s = {.config = config};
     sigset_t set;
+    int stopped = 0;
     tr_status st = TR_OK;
     /* Before any thread starts: all inherit it, and the signals wait for sigwait. */
     watched_signals(&set);
@@ -263,7 +329,11 @@ static tr_status serve(const tr_config *config, tr_error *err) {
         tr_log(TR_LOG_WARN, "secrets.not_locked",
                TR_F_TEXT("reason", "mlock was refused: raise RLIMIT_MEMLOCK"));
     TR_TRY(tr_cli_check_listen(config, err));
-    TR_TRY(open_vault(&s, err));
+    TR_TRY(open_vault(&s, &set, &stopped, err));
+    if (stopped) {
+        log_stopping(stopped);
+        goto out;
+    }
     TR_TRY(sweeper_start(&s.sweeper, s.vault, err));
     TR_TRY(start_listeners(&s, err));
     serve_until_told(&s, &set);

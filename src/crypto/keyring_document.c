@@ -6,51 +6,55 @@
 #include "base/json.h"
 #include "crypto/keyring_internal.h"
 
-#define FORMAT "tresor-keyring-1"
-
-static tr_status no_memory(tr_error *err) {
-    return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
-}
-
 static tr_status damaged(tr_error *err) {
     return tr_fail(err, TR_E_CORRUPT, NULL, "the keyring is damaged");
 }
 
 /* ---- writing ---- */
 
-static tr_status add_masters(const tr_keyring *ring, cJSON *document, tr_error *err) {
-    cJSON *list = cJSON_AddArrayToObject(document, "masters");
-    tr_status st = list ? TR_OK : no_memory(err);
-    for (size_t i = 0; st == TR_OK && i < ring->master_count; i++) {
-        char created[TR_TIME_TEXT];
-        cJSON *entry = cJSON_CreateObject();
-        if (!cJSON_AddItemToArray(list, entry)) {
-            cJSON_Delete(entry);
-            return no_memory(err);
-        }
-        tr_time_format(ring->masters[i].created_ms, created);
-        if (!cJSON_AddNumberToObject(entry, "version", ring->masters[i].version) ||
-            !cJSON_AddStringToObject(entry, "created", created))
-            return no_memory(err);
-        st = ring->provider->describe_master(ring->self, ring->masters[i].version, entry, err);
+static tr_status add_master(cJSON *list, const tr_ring_master *master, const tr_keyring *describe,
+                            tr_error *err) {
+    char created[TR_TIME_TEXT];
+    cJSON *entry = cJSON_CreateObject();
+    if (!cJSON_AddItemToArray(list, entry)) {
+        cJSON_Delete(entry);
+        return tr_ring_no_memory(err);
     }
-    return st;
+    tr_time_format(master->created_ms, created);
+    if (!cJSON_AddNumberToObject(entry, "version", master->version) ||
+        !cJSON_AddStringToObject(entry, "created", created) ||
+        (master->retiring && !cJSON_AddTrueToObject(entry, "retiring")))
+        return tr_ring_no_memory(err);
+    return describe ? describe->provider->describe_master(describe->self, master->version, entry, err)
+                    : TR_OK;
 }
 
-static tr_status add_keys(const tr_keyring *ring, cJSON *document, tr_error *err) {
+static tr_status add_key(cJSON *keys, const tr_ring_key *key, tr_error *err) {
     char text[TR_BASE64URL_LEN(TR_WRAPPED_MAX) + 1];
-    cJSON *keys = cJSON_AddObjectToObject(document, "keys");
-    if (!keys)
-        return no_memory(err);
-    for (size_t i = 0; i < ring->key_count; i++) {
-        const tr_ring_key *key = &ring->keys[i];
-        cJSON *entry = cJSON_AddObjectToObject(keys, key->name);
-        tr_base64url_encode(key->wrapped, key->wrapped_len, text);
-        if (!entry || !cJSON_AddNumberToObject(entry, "master", key->master) ||
-            !cJSON_AddStringToObject(entry, "wrapped", text))
-            return no_memory(err);
-    }
+    cJSON *entry = cJSON_AddObjectToObject(keys, key->name);
+    tr_base64url_encode(key->wrapped, key->wrapped_len, text);
+    if (!entry || !cJSON_AddNumberToObject(entry, "master", key->master) ||
+        !cJSON_AddStringToObject(entry, "wrapped", text))
+        return tr_ring_no_memory(err);
     return TR_OK;
+}
+
+tr_status tr_document_add_state(cJSON *document, const tr_ring_state *state, const tr_keyring *describe,
+                                tr_error *err) {
+    char text[TR_BASE64URL_LEN(TR_HPKE_KEY_LEN) + 1];
+    cJSON *masters = cJSON_AddArrayToObject(document, "masters");
+    cJSON *keys = cJSON_AddObjectToObject(document, "keys");
+    tr_status st = TR_OK;
+    if (!masters || !keys || !cJSON_AddNumberToObject(document, "current", state->current))
+        return tr_ring_no_memory(err);
+    for (size_t i = 0; st == TR_OK && i < state->master_count; i++)
+        st = add_master(masters, &state->masters[i], describe, err);
+    for (size_t i = 0; st == TR_OK && i < state->key_count; i++)
+        st = add_key(keys, &state->keys[i], err);
+    tr_base64url_encode(state->recovery, TR_HPKE_KEY_LEN, text);
+    if (st == TR_OK && state->has_recovery && !cJSON_AddStringToObject(document, "recovery", text))
+        st = tr_ring_no_memory(err);
+    return st;
 }
 
 /* Over the document as it is now: `seal` covers all but itself and the checksum. */
@@ -80,26 +84,31 @@ static tr_status make_checksum(const cJSON *document, char checksum[2 * TR_SHA25
     return st;
 }
 
-tr_status tr_ring_write(const tr_keyring *ring, tr_buf *text, tr_error *err) {
+tr_status tr_document_print(cJSON *document, tr_buf *text, tr_error *err) {
+    char hex[2 * TR_SHA256_LEN + 1];
+    tr_status st = make_checksum(document, hex, err);
+    if (st != TR_OK)
+        return st;
+    if (!cJSON_AddStringToObject(document, "checksum", hex))
+        return tr_ring_no_memory(err);
+    st = tr_json_print_sorted(document, text, err);
+    tr_buf_putc(text, '\n');
+    return st == TR_OK ? tr_buf_ok(text, err) : st;
+}
+
+tr_status tr_ring_write(const tr_keyring *ring, const tr_ring_state *state, tr_buf *text, tr_error *err) {
     char hex[2 * TR_SHA256_LEN + 1];
     tr_status st = TR_OK;
     cJSON *document = cJSON_CreateObject();
-    if (!document || !cJSON_AddStringToObject(document, "format", FORMAT) ||
-        !cJSON_AddStringToObject(document, "provider", ring->provider->name) ||
-        !cJSON_AddNumberToObject(document, "current", ring->current))
-        TR_TRY(no_memory(err));
+    if (!document || !cJSON_AddStringToObject(document, "format", TR_KEYRING_FORMAT) ||
+        !cJSON_AddStringToObject(document, "provider", ring->provider->name))
+        TR_TRY(tr_ring_no_memory(err));
     TR_TRY(ring->provider->describe(ring->self, document, err));
-    TR_TRY(add_masters(ring, document, err));
-    TR_TRY(add_keys(ring, document, err));
+    TR_TRY(tr_document_add_state(document, state, ring, err));
     TR_TRY(make_seal(ring, document, hex, err));
     if (!cJSON_AddStringToObject(document, "seal", hex))
-        TR_TRY(no_memory(err));
-    TR_TRY(make_checksum(document, hex, err));
-    if (!cJSON_AddStringToObject(document, "checksum", hex))
-        TR_TRY(no_memory(err));
-    TR_TRY(tr_json_print_sorted(document, text, err));
-    tr_buf_putc(text, '\n');
-    st = tr_buf_ok(text, err);
+        TR_TRY(tr_ring_no_memory(err));
+    TR_TRY(tr_document_print(document, text, err));
 out:
     cJSON_Delete(document);
     return st;
@@ -129,9 +138,9 @@ static tr_status check_checksum(cJSON *document, tr_error *err) {
     return st;
 }
 
-tr_status tr_ring_read(tr_bytes text, cJSON **out, tr_error *err) {
+tr_status tr_document_read(tr_bytes text, const char *format, cJSON **out, tr_error *err) {
     cJSON *document = NULL;
-    const char *format;
+    const char *found;
     tr_status st = TR_OK;
     *out = NULL;
     st = tr_json_parse(text.data, text.len, &document, err);
@@ -141,8 +150,8 @@ tr_status tr_ring_read(tr_bytes text, cJSON **out, tr_error *err) {
         goto out;
     TR_TRY(check_bytes(text, document, err));
     TR_TRY(check_checksum(document, err));
-    format = tr_json_string(document, "format");
-    if (!format || strcmp(format, FORMAT) != 0)
+    found = tr_json_string(document, "format");
+    if (!found || strcmp(found, format) != 0)
         TR_TRY(tr_fail(err, TR_E_CONFIG, NULL, "the keyring has a format that this program does not know"));
     *out = document;
     document = NULL;
@@ -159,52 +168,65 @@ static bool read_version(const cJSON *object, const char *name, uint32_t *versio
     return true;
 }
 
-static bool has_master(const tr_keyring *ring, uint32_t version) {
-    for (size_t i = 0; i < ring->master_count; i++) {
-        if (ring->masters[i].version == version)
-            return true;
+/* Is there this version, in use? */
+static bool has_master(const tr_ring_state *state, uint32_t version) {
+    for (size_t i = 0; i < state->master_count; i++) {
+        if (state->masters[i].version == version)
+            return !state->masters[i].retiring;
     }
     return false;
 }
 
-static bool load_master(tr_keyring *ring, const cJSON *entry) {
-    tr_ring_master *master = &ring->masters[ring->master_count];
+static bool load_master(tr_ring_state *state, const cJSON *entry) {
+    tr_ring_master *master = &state->masters[state->master_count];
     const char *created = tr_json_string(entry, "created");
-    if (ring->master_count == TR_MASTERS_MAX || !read_version(entry, "version", &master->version) ||
+    if (state->master_count == TR_MASTERS_MAX || !read_version(entry, "version", &master->version) ||
         !created || !tr_time_parse(created, strlen(created), &master->created_ms))
         return false;
-    if (ring->master_count > 0 && master->version <= master[-1].version)
+    if (state->master_count > 0 && master->version <= master[-1].version)
         return false;
-    ring->master_count++;
+    master->retiring = tr_json_bool(entry, "retiring", false);
+    state->master_count++;
     return true;
 }
 
-static bool load_key(tr_keyring *ring, const cJSON *entry) {
-    tr_ring_key *key = &ring->keys[ring->key_count];
+static bool load_key(tr_ring_state *state, const cJSON *entry) {
+    tr_ring_key *key = &state->keys[state->key_count];
     const char *wrapped = tr_json_string(entry, "wrapped");
     key->wrapped_len = sizeof key->wrapped;
-    if (ring->key_count == TR_NAMED_KEYS_MAX || strlen(entry->string) > TR_KEY_NAME_MAX ||
-        !read_version(entry, "master", &key->master) || !has_master(ring, key->master) || !wrapped ||
+    if (state->key_count == TR_NAMED_KEYS_MAX || strlen(entry->string) > TR_KEY_NAME_MAX ||
+        !read_version(entry, "master", &key->master) || !has_master(state, key->master) || !wrapped ||
         !tr_base64url_decode(wrapped, strlen(wrapped), key->wrapped, &key->wrapped_len))
         return false;
     memcpy(key->name, entry->string, strlen(entry->string) + 1);
-    ring->key_count++;
+    state->key_count++;
     return true;
 }
 
-tr_status tr_ring_load(tr_keyring *ring, const cJSON *document, tr_error *err) {
+static bool load_recovery(tr_ring_state *state, const cJSON *member) {
+    size_t n = sizeof state->recovery;
+    if (!member)
+        return true;
+    state->has_recovery = true;
+    return cJSON_IsString(member) &&
+           tr_base64url_decode(member->valuestring, strlen(member->valuestring), state->recovery, &n) &&
+           n == sizeof state->recovery;
+}
+
+tr_status tr_document_load_state(tr_ring_state *state, const cJSON *document, tr_error *err) {
     const cJSON *masters = tr_json_member(document, "masters"), *keys = tr_json_member(document, "keys"),
                 *entry;
-    if (!cJSON_IsArray(masters) || !cJSON_IsObject(keys))
+    if (!cJSON_IsArray(masters) || !cJSON_IsObject(keys) ||
+        !load_recovery(state, tr_json_member(document, "recovery")))
         return damaged(err);
     cJSON_ArrayForEach(entry, masters) {
-        if (!load_master(ring, entry))
+        if (!load_master(state, entry))
             return damaged(err);
     }
-    if (!read_version(document, "current", &ring->current) || !has_master(ring, ring->current))
+    if (!read_version(document, "current", &state->current) || !has_master(state, state->current))
         return damaged(err);
     cJSON_ArrayForEach(entry, keys) {
-        if (!load_key(ring, entry))
+        if (!load_key(state, entry))
             return damaged(err);
     }
     return TR_OK;
@@ -216,7 +238,7 @@ tr_status tr_ring_check_seal(const tr_keyring *ring, const cJSON *document, bool
     *fits = false;
     cJSON *copy = cJSON_Duplicate(document, true);
     if (!copy)
-        return no_memory(err);
+        return tr_ring_no_memory(err);
     cJSON_DeleteItemFromObjectCaseSensitive(copy, "seal");
     tr_status st = make_seal(ring, copy, fresh, err);
     seal = tr_json_string(document, "seal");

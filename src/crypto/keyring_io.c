@@ -126,17 +126,17 @@ static tr_status publish(const place *where, bool replace, const char *path, tr_
     return TR_OK;
 }
 
-tr_status tr_private_write(const char *path, tr_bytes content, bool replace, tr_error *err) {
+tr_status tr_private_write(const char *path, tr_bytes content, bool replace, bool *published, tr_error *err) {
     place where;
-    bool renamed = false;
+    *published = false;
     tr_status st = find_place(path, &where, err);
     if (st != TR_OK)
         return st;
     TR_TRY(write_temporary(&where, content, path, err));
     TR_TRY(publish(&where, replace, path, err));
-    renamed = replace;
+    *published = true;
 out:
-    if (!renamed)
+    if (!(*published && replace)) /* a link leaves the temporary name behind, a rename does not */
         (void)unlinkat(where.folder, where.temporary, 0);
     if (st == TR_OK && fsync(where.folder) != 0)
         st = tr_fail_errno(err, path, "cannot write the keyring's folder to the disk");

@@ -14,6 +14,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "base/secret.h"
 #include "http/http_internal.h"
 
 #define SUITES_1_2 "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -89,16 +90,22 @@ out:
     return st;
 }
 
+/* Not through a BIO of the file: stdio would leave the key's text in memory that it does not wipe. */
 static tr_status read_key(const char *file, pair *p, tr_error *err) {
+    tr_secret text = TR_SECRET_INIT;
     BIO *bio = NULL;
-    tr_status st = open_pem(file, &bio, err);
-    if (st != TR_OK)
-        return st;
-    p->key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+    tr_status st = TR_OK;
+    if (!file || !file[0])
+        return tr_fail(err, TR_E_CONFIG, NULL, "TLS needs a certificate file and a key file");
+    TR_TRY(tr_secret_from_file(&text, file, err));
+    bio = BIO_new_mem_buf(text.data, (int)text.len);
+    p->key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
     if (!p->key)
         st = tr_fail(err, TR_E_CONFIG, file, "holds no private key in PEM form without a passphrase");
+out:
     ERR_clear_error();
     BIO_free(bio);
+    tr_secret_clear(&text);
     return st;
 }
 

@@ -33,6 +33,7 @@ typedef struct tr_store_options {
     bool create;                                       /* make the databases (init); else they must exist */
     int group_max;                                     /* jobs a group at most; 0: 256 */
     int queue_max;                                     /* jobs waiting at most, then TR_E_BUSY; 0: 4096 */
+    bool locked; /* the caller holds tr_store_lock, and keeps it until after tr_store_close */
 } tr_store_options;
 
 /* Open (taking DIR/lock with flock: TR_E_LOCKED when another process has it), run outstanding migrations
@@ -306,6 +307,27 @@ tr_status tr_key_get(tr_db *db, const tr_uuid *subject, tr_key_fn fn, void *cont
 tr_status tr_named_key_insert(tr_db *tx, const char *name, uint32_t master, tr_bytes wrapped, tr_error *err);
 tr_status tr_named_key_get(tr_db *db, const char *name, tr_key_fn fn, void *context, tr_error *err);
 
+/* Data keys that a version of the master key other than `current` wraps, by subject: for wrapping them again.
+ * One pass goes through the whole table, however few are left: go on behind the last subject. */
+typedef tr_status (*tr_key_row_fn)(void *context, const tr_uuid *subject, uint32_t master, tr_bytes wrapped,
+                                   tr_error *err);
+tr_status tr_key_list_stale(tr_db *db, uint32_t current, const tr_uuid *after, int limit, tr_key_row_fn fn,
+                            void *context, tr_error *err);
+/* TR_E_NOT_FOUND when the row is gone or was wrapped again meanwhile. */
+tr_status tr_key_rewrap(tr_db *tx, const tr_uuid *subject, uint32_t old_master, uint32_t master,
+                        tr_bytes wrapped, tr_error *err);
+typedef tr_status (*tr_named_key_fn)(void *context, const char *name, uint32_t master, tr_bytes wrapped,
+                                     tr_error *err);
+tr_status tr_named_key_list(tr_db *db, tr_named_key_fn fn, void *context, tr_error *err);
+tr_status tr_named_key_rewrap(tr_db *tx, const char *name, uint32_t old_master, uint32_t master,
+                              tr_bytes wrapped, tr_error *err);
+/* How many keys, of subjects and named ones together, each version wraps; versions that wrap none are left
+ * out. */
+typedef tr_status (*tr_key_count_fn)(void *context, uint32_t master, int64_t count, tr_error *err);
+tr_status tr_key_count(tr_db *db, tr_key_count_fn fn, void *context, tr_error *err);
+/* Does this version wrap any key? At once, at any size: for jobs. */
+tr_status tr_key_in_use(tr_db *db, uint32_t master, bool *in_use, tr_error *err);
+
 /* ---- audit.db ----
  * hash[n] = SHA-256(0x01 | hash[n-1] | seq (8 bytes) | at (8 bytes) | subject (16 bytes, zero if none) |
  * entry); hash[0] is 32 zero bytes; integers are big endian. seq counts 1, 2, 3, ... without a gap. */
@@ -342,5 +364,23 @@ tr_status tr_audit_verify(tr_db *db, tr_audit_verdict *verdict, tr_error *err);
  * database. */
 tr_status tr_store_verify_offline(const char *data_dir, const tr_secret *vault_key,
                                   const tr_secret *audit_key, tr_audit_verdict *verdict, tr_error *err);
+
+/* ---- a database's key ---- */
+
+/* The lock that tr_store_open takes by itself, for work before it or without it. TR_E_LOCKED when another
+ * process has it. */
+tr_status tr_store_lock(const char *data_dir, int *lock, tr_error *err);
+void tr_store_unlock(int lock); /* -1: nothing */
+
+/* Does the key open "vault.db", "keys.db" or "audit.db"? Reads only. TR_E_WRONG_KEY, or the first page is
+ * damaged. */
+tr_status tr_store_try_key(const char *data_dir, const char *database, const tr_secret *key, tr_error *err);
+
+/* Write the database anew under another key. The caller holds tr_store_lock and no store is open. When it
+ * returns, or is cut off at any point, the database is whole under one key or the other; which one,
+ * tr_store_try_key says. TR_E_WRONG_KEY: the old key does not open it; TR_E_CORRUPT; TR_E_BUSY: somebody
+ * reads it; TR_E_DISK_FULL: it needs as much room again. */
+tr_status tr_store_rekey(const char *data_dir, const char *database, const tr_secret *old_key,
+                         const tr_secret *new_key, tr_error *err);
 
 #endif

@@ -66,7 +66,10 @@ typedef enum tr_rule {
     X(TR_DO_GRANT_READ, "grant.read", OWN, GRANTEE, NO, NO, NO)                                              \
     X(TR_DO_GRANT_WITHDRAW, "grant.withdraw", OWN, NO, NO, NO, NO)                                           \
     X(TR_DO_ACCESS_LIST, "access.list", OWN, NO, NO, NO, NO)                                                 \
-    X(TR_DO_AUDIT_READ, "audit.read", NO, NO, NO, NO, YES)
+    X(TR_DO_AUDIT_READ, "audit.read", NO, NO, NO, NO, YES)                                                   \
+    X(TR_DO_KEYS_LIST, "keys.list", NO, NO, NO, YES, NO)                                                     \
+    X(TR_DO_KEYS_ROTATE, "keys.rotate", NO, NO, NO, YES, NO)                                                 \
+    X(TR_DO_KEYS_RETIRE, "keys.retire", NO, NO, NO, YES, NO)
 
 typedef enum tr_action {
     TR_DO_NOTHING, /* a request that no route takes */

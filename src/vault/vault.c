@@ -9,7 +9,10 @@
 
 #include "base/clock.h"
 #include "vault/audit.h"
+#include "vault/databases.h"
+#include "vault/keys.h"
 #include "vault/principals.h"
+#include "vault/ring_files.h"
 #include "vault/vault_internal.h"
 
 #define SWEEP_BATCH 500
@@ -18,41 +21,6 @@
 static const char *const vault_files[] = {"keyring",      "vault.db",     "vault.db-wal", "vault.db-shm",
                                           "keys.db",      "keys.db-wal",  "keys.db-shm",  "audit.db",
                                           "audit.db-wal", "audit.db-shm", "lock"};
-
-typedef struct database_keys {
-    tr_secret vault, keys, audit;
-} database_keys;
-
-static void database_keys_clear(database_keys *keys) {
-    tr_secret_clear(&keys->vault);
-    tr_secret_clear(&keys->keys);
-    tr_secret_clear(&keys->audit);
-}
-
-static tr_status database_keys_get(tr_keyring *ring, bool create, database_keys *keys, tr_error *err) {
-    tr_status st = tr_keyring_named_key(ring, "vault.db", create, &keys->vault, err);
-    if (st == TR_OK)
-        st = tr_keyring_named_key(ring, "keys.db", create, &keys->keys, err);
-    if (st == TR_OK)
-        st = tr_keyring_named_key(ring, "audit.db", create, &keys->audit, err);
-    return st;
-}
-
-static tr_status store_open(const tr_config *config, tr_keyring *ring, bool create, tr_store **store,
-                            tr_error *err) {
-    database_keys keys = {0};
-    tr_status st = database_keys_get(ring, create, &keys, err);
-    if (st == TR_OK) {
-        tr_store_options options = {.data_dir = config->data,
-                                    .vault_key = &keys.vault,
-                                    .keys_key = &keys.keys,
-                                    .audit_key = &keys.audit,
-                                    .create = create};
-        st = tr_store_open(&options, store, err);
-    }
-    database_keys_clear(&keys);
-    return st;
-}
 
 /* ---- init ---- */
 
@@ -104,14 +72,18 @@ static void remove_what_init_made(const tr_config *config) {
     }
 }
 
-/* The folder must be ours alone and hold no vault. */
+/* The folder must be ours alone. */
 static tr_status check_folder(const tr_config *config, tr_error *err) {
-    char path[600];
-    struct stat info;
     if (mkdir(config->data, 0700) != 0 && errno != EEXIST)
         return tr_fail_errno(err, config->data, "cannot make the data folder");
     if (chmod(config->data, 0700) != 0)
         return tr_fail_errno(err, config->data, "cannot make the data folder private");
+    return TR_OK;
+}
+
+static tr_status check_empty(const tr_config *config, tr_error *err) {
+    char path[600];
+    struct stat info;
     for (size_t i = 0; i < sizeof vault_files / sizeof vault_files[0]; i++) {
         tr_status st = tr_config_path(config, vault_files[i], path, sizeof path, err);
         if (st != TR_OK)
@@ -122,9 +94,10 @@ static tr_status check_folder(const tr_config *config, tr_error *err) {
     return TR_OK;
 }
 
-tr_status tr_vault_init(const tr_config *config, const tr_secret *passphrase, tr_first_credentials *first,
+tr_status tr_vault_init(const tr_config *config, const tr_keyring_spec *spec, tr_first_credentials *first,
                         tr_error *err) {
     char path[600];
+    int lock = -1;
     tr_keyring *ring = NULL;
     tr_store *store = NULL;
     bool made = false;
@@ -133,17 +106,21 @@ tr_status tr_vault_init(const tr_config *config, const tr_secret *passphrase, tr
     if (st != TR_OK)
         goto out;
     TR_TRY(check_folder(config, err));
+    TR_TRY(check_empty(config, err)); /* before a lock is put into somebody's folder */
+    TR_TRY(tr_vault_lock(config, &lock, err));
+    TR_TRY(check_empty(config, err));
     TR_TRY(tr_config_path(config, "keyring", path, sizeof path, err));
     made = true;
-    TR_TRY(tr_keyring_create_file(path, passphrase, &ring, err));
+    TR_TRY(tr_keyring_create(path, spec, 1, &ring, err));
     TR_TRY(prepare_first(ring, rows, first, err));
-    TR_TRY(store_open(config, ring, true, &store, err));
+    TR_TRY(tr_databases_create(config, ring, &store, err));
     TR_TRY(tr_store_write(store, insert_first, rows, err));
 out:
     tr_store_close(store);
     tr_keyring_close(ring);
     if (st != TR_OK && made)
         remove_what_init_made(config);
+    tr_vault_unlock(lock);
     for (int i = 0; rows && i < 3; i++)
         tr_buf_clear(&rows->wrapped[i]);
     if (rows)
@@ -178,27 +155,56 @@ static tr_status load_named_keys(tr_vault *vault, tr_error *err) {
     return st;
 }
 
-tr_status tr_vault_open(const tr_config *config, const tr_secret *passphrase, tr_vault **out, tr_error *err) {
+tr_status tr_vault_lock(const tr_config *config, int *lock, tr_error *err) {
+    return tr_store_lock(config->data, lock, err);
+}
+
+void tr_vault_unlock(int lock) {
+    tr_store_unlock(lock);
+}
+
+tr_status tr_vault_check_moved(const tr_config *config, tr_error *err) {
     char path[600];
+    tr_status st = tr_config_path(config, TR_RING_NEW, path, sizeof path, err);
+    if (st == TR_OK && access(path, F_OK) == 0)
+        st = tr_fail(err, TR_E_CONFIG, TR_RING_NEW,
+                     "a move of the keys was begun and must be completed: run `tresor keys migrate` again");
+    return st;
+}
+
+tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secret *passphrase, tr_vault **out,
+                               tr_error *err) {
     tr_status st = TR_OK;
     tr_vault *vault = calloc(1, sizeof *vault);
     *out = NULL;
-    if (!vault)
+    if (!vault) {
+        tr_vault_unlock(lock);
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    }
     vault->config = config;
-    TR_TRY(tr_config_path(config, "keyring", path, sizeof path, err));
-    TR_TRY(tr_keyring_open_file(path, passphrase, &vault->ring, err));
-    TR_TRY(store_open(config, vault->ring, false, &vault->store, err));
+    vault->lock = lock;
+    TR_TRY(tr_vault_check_moved(config, err));
+    TR_TRY(tr_ring_sweep(config, err));
+    TR_TRY(tr_vault_ring(config, passphrase, &vault->ring, err));
+    TR_TRY(tr_databases_open(config, vault->ring, &vault->store, err));
     TR_TRY(load_named_keys(vault, err));
     TR_TRY(tr_session_table_new(&vault->sessions, err));
     TR_TRY(tr_throttle_new(config->sign_in_free_tries, &vault->throttle, err));
     TR_TRY(tr_datakey_cache_new(&vault->datakeys, err));
     TR_TRY(tr_type_cache_new(&vault->types, err));
+    TR_TRY(tr_key_work_new(&vault->key_work, err));
     *out = vault;
     vault = NULL;
 out:
     tr_vault_close(vault);
     return st;
+}
+
+tr_status tr_vault_open(const tr_config *config, const tr_secret *passphrase, tr_vault **out, tr_error *err) {
+    int lock = -1;
+    tr_status st = tr_vault_lock(config, &lock, err);
+    *out = NULL;
+    return st == TR_OK ? tr_vault_open_locked(config, lock, passphrase, out, err) : st;
 }
 
 void tr_vault_close(tr_vault *vault) {
@@ -209,10 +215,12 @@ void tr_vault_close(tr_vault *vault) {
     tr_throttle_free(vault->throttle);
     tr_datakey_cache_free(vault->datakeys);
     tr_type_cache_free(vault->types);
+    tr_key_work_free(vault->key_work);
     tr_secret_clear(&vault->index_key);
     tr_secret_clear(&vault->outcome_key);
     tr_secret_clear(&vault->token_key);
     tr_keyring_close(vault->ring);
+    tr_vault_unlock(vault->lock);
     free(vault);
 }
 
@@ -249,28 +257,28 @@ static tr_status sweep_once(void *context, tr_db *tx, tr_error *err) {
     return st;
 }
 
-tr_status tr_vault_sweep(tr_vault *vault, tr_error *err) {
+tr_status tr_vault_sweep(tr_vault *vault, bool *more, tr_error *err) {
     struct sweep s = {.config = vault->config, .now = tr_now_ms()};
     tr_status st;
+    *more = false;
     do
         st = tr_store_write(vault->store, sweep_once, &s, err);
     while (st == TR_OK && s.most >= SWEEP_BATCH);
-    return st;
+    return st == TR_OK ? tr_keys_tend(vault, more, err) : st;
 }
 
 tr_status tr_vault_verify_audit(const tr_config *config, const tr_secret *passphrase,
                                 tr_audit_verdict *verdict, tr_error *err) {
-    char path[600];
     tr_keyring *ring = NULL;
-    database_keys keys = {0};
-    tr_status st = tr_config_path(config, "keyring", path, sizeof path, err);
-    if (st == TR_OK)
-        st = tr_keyring_open_file(path, passphrase, &ring, err);
-    if (st == TR_OK)
-        st = database_keys_get(ring, false, &keys, err);
-    if (st == TR_OK)
-        st = tr_store_verify_offline(config->data, &keys.vault, &keys.audit, verdict, err);
-    database_keys_clear(&keys);
+    tr_secret vault_key = TR_SECRET_INIT, audit_key = TR_SECRET_INIT;
+    tr_status st = TR_OK;
+    TR_TRY(tr_vault_ring(config, passphrase, &ring, err));
+    TR_TRY(tr_database_key(config, ring, "vault.db", &vault_key, err));
+    TR_TRY(tr_database_key(config, ring, "audit.db", &audit_key, err));
+    st = tr_store_verify_offline(config->data, &vault_key, &audit_key, verdict, err);
+out:
+    tr_secret_clear(&vault_key);
+    tr_secret_clear(&audit_key);
     tr_keyring_close(ring);
     return st;
 }

@@ -9,9 +9,11 @@ typedef struct tr_session_table tr_session_table;
 typedef struct tr_throttle tr_throttle;
 typedef struct tr_datakey_cache tr_datakey_cache;
 typedef struct tr_type_cache tr_type_cache;
+typedef struct tr_key_work tr_key_work;
 
 struct tr_vault {
     const tr_config *config;
+    int lock; /* of the data folder */
     tr_keyring *ring;
     tr_store *store;
     tr_secret index_key;   /* HMAC key of the blind index */
@@ -21,6 +23,7 @@ struct tr_vault {
     tr_throttle *throttle;
     tr_datakey_cache *datakeys;
     tr_type_cache *types;
+    tr_key_work *key_work;
 };
 
 /* Constructors and destructors of the parts; each destructor takes NULL. */
@@ -32,5 +35,7 @@ tr_status tr_datakey_cache_new(tr_datakey_cache **out, tr_error *err);
 void tr_datakey_cache_free(tr_datakey_cache *cache);
 tr_status tr_type_cache_new(tr_type_cache **out, tr_error *err);
 void tr_type_cache_free(tr_type_cache *cache);
+tr_status tr_key_work_new(tr_key_work **out, tr_error *err);
+void tr_key_work_free(tr_key_work *work);
 
 #endif

@@ -196,8 +196,8 @@ int main(int argc, char **argv) {
     qsort(all, (size_t)total, sizeof *all, ascending);
     printf("{\"requests\":%d,\"failures\":%d,\"first_failure\":%d,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_"
            "us\":%.0f,"
-           "\"p99_us\":%.0f}\n",
+           "\"p99_us\":%.0f,\"max_us\":%.0f}\n",
            total, failures, first_failure, took, total / took, total ? (double)all[total / 2] : 0.0,
-           total ? (double)all[(size_t)total * 99 / 100] : 0.0);
+           total ? (double)all[(size_t)total * 99 / 100] : 0.0, total ? (double)all[total - 1] : 0.0);
     return 0;
 }

@@ -6,8 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "crypto/keyring_provider.h"
 
 #define LN 4
@@ -35,7 +38,11 @@ static inline int tear_down(void **state) {
 }
 
 static inline int remove_file(void **state) {
+    char recovery[sizeof path + 16];
     (void)state;
+    (void)snprintf(recovery, sizeof recovery, "%s.recovery", path);
+    if (unlink(recovery) != 0 && errno != ENOENT)
+        return -1;
     return unlink(path) == 0 || errno == ENOENT ? 0 : -1;
 }
 
@@ -79,6 +86,46 @@ static inline void store(const char *text, size_t n) {
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, n), n);
     close(fd);
+}
+
+/* Files cannot grow beyond 100 bytes while this is on: saves fail. */
+static inline void break_saves(bool broken) {
+    static struct rlimit before;
+    struct rlimit small;
+    signal(SIGXFSZ, SIG_IGN);
+    if (broken)
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = (struct rlimit){100, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, broken ? &small : &before), 0);
+}
+
+/* Make the checksum anew, as somebody does who knows the format, and store the document. */
+static inline void store_with_checksum(cJSON *document) {
+    uint8_t hash[TR_SHA256_LEN];
+    char hex[65];
+    tr_buf text = TR_BUF_INIT;
+    cJSON_DeleteItemFromObject(document, "checksum");
+    assert_int_equal(tr_json_print_sorted(document, &text, NULL), TR_OK);
+    assert_int_equal(tr_sha256(&(tr_bytes){text.data, text.len}, 1, hash, NULL), TR_OK);
+    tr_hex_encode(hash, sizeof hash, hex);
+    cJSON_AddStringToObject(document, "checksum", hex);
+    tr_buf_reset(&text);
+    assert_int_equal(tr_json_print_sorted(document, &text, NULL), TR_OK);
+    tr_buf_putc(&text, '\n');
+    store(text.data, text.len);
+    tr_buf_clear(&text);
+}
+
+/* Apply a merge patch (RFC 7396) to the document in the file. */
+static inline void patch_file(const char *patch_text) {
+    char text[8192];
+    cJSON *document = NULL, *patch = NULL;
+    assert_int_equal(tr_json_parse(text, load(text, sizeof text), &document, NULL), TR_OK);
+    assert_int_equal(tr_json_parse(patch_text, strlen(patch_text), &patch, NULL), TR_OK);
+    assert_int_equal(tr_json_merge_patch(&document, patch, NULL), TR_OK);
+    store_with_checksum(document);
+    cJSON_Delete(document);
+    cJSON_Delete(patch);
 }
 
 /* A ring with two named keys. */

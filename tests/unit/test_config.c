@@ -276,7 +276,7 @@ static void test_table(void **state) {
     (void)state;
     size_t count = 0;
     const tr_config_setting *list = tr_config_settings(&count);
-    assert_int_equal(count, 21);
+    assert_int_equal(count, 22);
     for (size_t i = 0; i < count; i++) {
         char flag[256];
         tr_config config;
@@ -300,6 +300,24 @@ static void passphrase_is(const tr_config *config, const char *expected) {
     tr_secret_clear(&passphrase);
 }
 
+/* systemd's, before the folder's own file; a folder of credentials without ours changes nothing. */
+static void credential_is_used(const tr_config *config) {
+    char credentials[] = "/tmp/tresor-test-XXXXXX", path[80];
+    assert_non_null(mkdtemp(credentials));
+    setenv("CREDENTIALS_DIRECTORY", credentials, 1);
+    passphrase_is(config, "from the folder");
+    (void)snprintf(path, sizeof path, "%s/tresor-keyring", credentials);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs("from systemd\n", file) >= 0);
+    fclose(file);
+    passphrase_is(config, "from systemd");
+    assert_true(tr_config_passphrase_given(config));
+    unsetenv("CREDENTIALS_DIRECTORY");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(credentials), 0);
+}
+
 static void test_passphrase(void **state) {
     (void)state;
     tr_config config;
@@ -315,6 +333,8 @@ static void test_passphrase(void **state) {
     assert_true(fputs("from the folder\n", file) >= 0);
     fclose(file);
     passphrase_is(&config, "from the folder");
+    assert_false(tr_config_passphrase_given(&config));
+    credential_is_used(&config);
     write_file("from the named file");
     memcpy(config.keyring_file, file_path, sizeof file_path);
     passphrase_is(&config, "from the named file");

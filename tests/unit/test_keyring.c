@@ -2,8 +2,6 @@
 #include "keyring_fixture.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -181,16 +179,12 @@ static void test_missing_or_not_private(void **state) {
 static void test_failed_save_changes_nothing(void **state) {
     (void)state;
     char before[8192], after[8192];
-    struct rlimit old, small;
     tr_keyring *ring = create();
     tr_secret key = TR_SECRET_INIT, again = TR_SECRET_INIT;
     size_t n = load(before, sizeof before);
-    signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    small = (struct rlimit){100, old.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    break_saves(true);
     tr_status st = tr_keyring_named_key(ring, "vault.db", true, &key, NULL);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    break_saves(false);
     assert_int_equal(st, TR_E_IO);
     assert_null(key.data);
     assert_int_equal(load(after, sizeof after), n);

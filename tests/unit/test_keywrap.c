@@ -38,6 +38,30 @@ static void test_vectors(void **state) {
     assert_true(seen > 30);
 }
 
+static void test_nist_vectors(void **state) {
+    (void)state;
+    char line[4096], *field[3];
+    int seen = 0;
+    FILE *file = open_vectors("kwp-256-nist.txt");
+    while (next_vector(file, line, sizeof line, field, 3)) {
+        tr_secret kek = TR_SECRET_INIT, key = TR_SECRET_INIT, back = TR_SECRET_INIT;
+        tr_buf out = TR_BUF_INIT;
+        hex_secret(field[0], &kek);
+        hex_secret(field[1], &key);
+        assert_int_equal(tr_keywrap(&kek, &key, &out, NULL), TR_OK);
+        assert_hex(out.data, out.len, field[2]);
+        assert_int_equal(tr_keyunwrap(&kek, (tr_bytes){out.data, out.len}, &back, NULL), TR_OK);
+        assert_hex(back.data, back.len, field[1]);
+        tr_buf_clear(&out);
+        tr_secret_clear(&kek);
+        tr_secret_clear(&key);
+        tr_secret_clear(&back);
+        seen++;
+    }
+    fclose(file);
+    assert_int_equal(seen, 12);
+}
+
 static void openssl_wraps(const char *cipher_name, const char *kek_hex, const char *key_hex,
                           const char *wrapped_hex) {
     EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, cipher_name, NULL);
@@ -54,14 +78,16 @@ static void openssl_wraps(const char *cipher_name, const char *kek_hex, const ch
     EVP_CIPHER_free(cipher);
 }
 
-/* RFC 5649 section 6 has 192-bit wrapping keys only, and RFC 3394 section 4.6 has no padding; so they are
- * held against the library that does our 256-bit wrapping. */
+/* RFC 5649 section 6 has 192-bit wrapping keys only, and RFC 3394 (sections 4.1 and 4.6) has no padding; so
+ * they are held against the library that does our 256-bit wrapping. */
 static void test_rfc_vectors_of_the_library(void **state) {
     (void)state;
     const char *kek = "5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8";
     openssl_wraps("AES-192-WRAP-PAD", kek, "c37b7e6492584340bed12207808941155068f738",
                   "138bdeaa9b8fa7fc61f97742e72248ee5ae6ae5360d1ae6a5f54f373fa543b6a");
     openssl_wraps("AES-192-WRAP-PAD", kek, "466f7250617369", "afbeb0f07dfbf5419200f2ccb50bb24f");
+    openssl_wraps("AES-128-WRAP", "000102030405060708090a0b0c0d0e0f", "00112233445566778899aabbccddeeff",
+                  "1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe5");
     openssl_wraps("AES-256-WRAP", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
                   "00112233445566778899aabbccddeeff000102030405060708090a0b0c0d0e0f",
                   "28c9f404c4b810f4cbccb35cfb87f8263f5786e2d80ed326cbc7f0e71a99f43bfb988b9b7a02dd21");
@@ -116,6 +142,7 @@ static void test_limits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_nist_vectors),
         cmocka_unit_test(test_rfc_vectors_of_the_library),
         cmocka_unit_test(test_every_flip_and_truncation),
         cmocka_unit_test(test_limits),

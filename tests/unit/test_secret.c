@@ -174,9 +174,10 @@ static void test_locked_heap(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life),      cmocka_unit_test(test_wipe_and_compare),
-        cmocka_unit_test(test_from_file), cmocka_unit_test(test_from_file_refuses),
-        cmocka_unit_test(test_from_pipe), cmocka_unit_test(test_locked_heap),
+        cmocka_unit_test(test_locked_heap), /* first: the child must be the first to use OpenSSL */
+        cmocka_unit_test(test_life),        cmocka_unit_test(test_wipe_and_compare),
+        cmocka_unit_test(test_from_file),   cmocka_unit_test(test_from_file_refuses),
+        cmocka_unit_test(test_from_pipe),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

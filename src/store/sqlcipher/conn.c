@@ -8,6 +8,7 @@
 
 #include "base/encode.h"
 #include "store/sqlcipher/engine.h"
+#include "store/sqlcipher/memory.h"
 
 static const char *const names[TR_DB_COUNT] = {
     [TR_DB_VAULT] = "vault.db", [TR_DB_KEYS] = "keys.db", [TR_DB_AUDIT] = "audit.db"};
@@ -30,7 +31,9 @@ void tr_db_path(const tr_source *source, tr_db_kind kind, char out[PATH_MAX]) {
 tr_status tr_source_set(tr_source *source, const char *dir, const tr_secret *const keys[TR_DB_COUNT],
                         tr_error *err) {
     int len = snprintf(source->dir, sizeof source->dir, "%s", dir);
-    tr_status st = TR_OK;
+    tr_status st = tr_sqlite_memory(err); /* whoever opens a database comes through here */
+    if (st != TR_OK)
+        return st;
     if (len <= 0 || (size_t)len >= sizeof source->dir)
         return tr_fail(err, TR_E_CONFIG, NULL, "the data folder's name is empty or too long");
     for (int i = 0; i < TR_DB_COUNT && st == TR_OK; i++) {
@@ -126,15 +129,23 @@ static tr_status make_file(const char *path, tr_db_kind kind, tr_error *err) {
     return close(fd) == 0 ? TR_OK : tr_fail_errno(err, names[kind], "cannot make the database");
 }
 
-/* A raw key in SQLCipher's form x'64 digits': no key derivation from a password. By sqlite3_key_v2 rather
- * than PRAGMA key, so that the key is in no statement's text. */
-static tr_status set_key(tr_conn *conn, const tr_secret *key, tr_error *err) {
-    char text[2 + 64 + 1 + 1] = "x'";
+tr_status tr_key_text(const tr_secret *key, tr_db_kind kind, char text[TR_KEY_TEXT_LEN + 1], tr_error *err) {
     if (key->len != 32)
-        return tr_fail(err, TR_E_INTERNAL, names[conn->kind], "a database key has 32 bytes");
+        return tr_fail(err, TR_E_INTERNAL, names[kind], "a database key has 32 bytes");
+    memcpy(text, "x'", 2);
     tr_hex_encode(key->data, key->len, text + 2);
-    text[66] = '\'';
-    int rc = sqlite3_key_v2(conn->handle, "main", text, 67);
+    memcpy(text + TR_KEY_TEXT_LEN - 1, "'", 2);
+    return TR_OK;
+}
+
+/* A raw key: no key derivation from a password. By sqlite3_key_v2 rather than PRAGMA key, so that the key is
+ * in no statement's text. */
+static tr_status set_key(tr_conn *conn, const tr_secret *key, tr_error *err) {
+    char text[TR_KEY_TEXT_LEN + 1];
+    tr_status st = tr_key_text(key, conn->kind, text, err);
+    if (st != TR_OK)
+        return st;
+    int rc = sqlite3_key_v2(conn->handle, "main", text, TR_KEY_TEXT_LEN);
     tr_wipe(text, sizeof text);
     return rc == SQLITE_OK ? TR_OK : tr_conn_fail(conn, rc, err);
 }
@@ -157,9 +168,8 @@ static int remember_frames(void *context, sqlite3 *handle, const char *schema, i
     return SQLITE_OK;
 }
 
-/* cipher_memory_security stays off (SQLCipher's default): it would lock and wipe every page buffer at a
- * quarter of the speed, and payloads are sealed above the store; SQLCipher wipes its key material in any
- * case. */
+/* cipher_memory_security stays off (SQLCipher's default): it would lock every page buffer, at a quarter of
+ * the speed. Guarded memory (memory.h) wipes what is freed, and payloads are sealed above the store. */
 static tr_status set_up(tr_conn *conn, tr_access access, tr_error *err) {
     char cache[48];
     bool reader = access == TR_READ;

@@ -62,6 +62,9 @@ void tr_db_path(const tr_source *source, tr_db_kind kind, char out[PATH_MAX]);
 tr_status tr_conn_open(const tr_source *source, tr_db_kind kind, tr_access access, tr_conn *conn,
                        tr_error *err);
 void tr_conn_close(tr_conn *conn);
+/* A raw key in SQLCipher's form: x'64 digits', TR_KEY_TEXT_LEN characters and NUL. The caller wipes it. */
+#define TR_KEY_TEXT_LEN 67
+tr_status tr_key_text(const tr_secret *key, tr_db_kind kind, char text[TR_KEY_TEXT_LEN + 1], tr_error *err);
 /* Run SQL that gives no rows. */
 tr_status tr_conn_exec(tr_conn *conn, const char *sql, tr_error *err);
 /* The first column of the first row of a PRAGMA. */
@@ -223,6 +226,10 @@ void tr_writer_stats(tr_writer *writer, tr_store_stats *out);
 /* ---- readers.c ---- */
 tr_status tr_readers_open(tr_store *store, tr_error *err);
 void tr_readers_close(tr_store *store); /* those of live threads too */
+
+/* ---- rekey.c ---- */
+/* Remove what a tr_store_rekey that was cut off left. The caller holds the lock. */
+void tr_rekey_sweep(const tr_source *source);
 
 /* ---- store.c ---- */
 struct tr_store {

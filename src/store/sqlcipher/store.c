@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,21 +11,6 @@
 #include "store/sqlcipher/engine.h"
 
 /* ---- open and close ---- */
-
-static tr_status take_lock(tr_store *store, tr_error *err) {
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/lock", store->source.dir);
-    store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (store->lock_fd < 0 && errno == ENOENT)
-        return tr_fail(err, TR_E_CONFIG, store->source.dir, "the data folder is missing");
-    if (store->lock_fd < 0)
-        return tr_fail_errno(err, "lock", "cannot open the data folder's lock");
-    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return TR_OK;
-    if (errno == EWOULDBLOCK)
-        return tr_fail(err, TR_E_LOCKED, "lock", "another process has the data folder");
-    return tr_fail_errno(err, "lock", "cannot lock the data folder");
-}
 
 /* New files are names in the folder, which is flushed for itself. */
 static tr_status flush_folder(const tr_store *store, tr_error *err) {
@@ -77,8 +61,7 @@ static void let_go(tr_store *store) {
     tr_checkpointer_stop(store->checkpointer);
     tr_readers_close(store);
     tr_group_close(&store->group);
-    if (store->lock_fd >= 0)
-        close(store->lock_fd);
+    tr_store_unlock(store->lock_fd);
     tr_source_clear(&store->source);
     free(store);
 }
@@ -91,6 +74,7 @@ static void copy_back(tr_group *group) {
 }
 
 static tr_status open_databases(tr_store *store, bool create, tr_error *err) {
+    tr_rekey_sweep(&store->source);
     tr_status st = tr_group_open(&store->group, &store->source, create, err);
     if (st == TR_OK)
         st = migrate(&store->group, err);
@@ -111,7 +95,8 @@ tr_status tr_store_open(const tr_store_options *options, tr_store **out, tr_erro
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     store->lock_fd = -1;
     TR_TRY(tr_source_set(&store->source, options->data_dir, keys, err));
-    TR_TRY(take_lock(store, err));
+    if (!options->locked)
+        TR_TRY(tr_store_lock(store->source.dir, &store->lock_fd, err));
     if (options->create)
         TR_TRY(none_there(&store->source, err));
     made = options->create;

@@ -1,0 +1,3 @@
+-- Which keys a version of the master key wraps: counted, and asked for before the version is destroyed.
+
+CREATE INDEX subject_keys_master ON subject_keys (master);
