@@ -96,13 +96,14 @@ class Worker:
 
     def try_used_tokens(self):
         """The last token that was answered before the kill, and one used long before, are refused. Where this ends the session,
-        the lane is a new one, and the lost answer is asked for with the same Idempotency-Key. Returns how many were tried."""
+        the lane is one of a new session, and the lost answer is asked for with the same Idempotency-Key. Returns how many were tried."""
         answered = self.lane.used[:-1] if self.pending else self.lane.used
         tried = 0
         for token in [answered[-1], self.rng.choice(answered)] if answered else []:
             tried += 1
             if refused(self.lane, token) != "token-superseded":
                 refused(self.lane, self.lane.token)
+                self.world.subject.sign_in()  # the session that the lane came from has ended with it
                 self.lane = self.world.subject.lanes(1)[0]
                 break
         return tried
