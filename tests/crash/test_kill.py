@@ -12,7 +12,7 @@ import uuid
 import pytest
 import requests
 
-from tresor_client import World
+from tresor_client import Client, World
 
 ROUNDS = int(os.environ.get("TRESOR_KILL_ROUNDS", "200"))
 WORKERS = 6
@@ -20,7 +20,7 @@ LOST = (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncoding
 
 
 class Worker:
-    """A lane of the subject that writes and reads. It knows what was answered, and which request is without an answer."""
+    """A session of the subject that writes and reads. It knows what was answered, and which request is without an answer."""
 
     def __init__(self, world, lane, number):
         self.world, self.lane, self.number = world, lane, number
@@ -96,17 +96,23 @@ class Worker:
 
     def try_used_tokens(self):
         """The last token that was answered before the kill, and one used long before, are refused. Where this ends the session,
-        the lane is one of a new session, and the lost answer is asked for with the same Idempotency-Key. Returns how many were tried."""
+        the lane is a new session, and the lost answer is asked for with the same Idempotency-Key. Returns how many were tried."""
         answered = self.lane.used[:-1] if self.pending else self.lane.used
         tried = 0
         for token in [answered[-1], self.rng.choice(answered)] if answered else []:
             tried += 1
             if refused(self.lane, token) != "token-superseded":
                 refused(self.lane, self.lane.token)
-                self.world.subject.sign_in()  # the session that the lane came from has ended with it
-                self.lane = self.world.subject.lanes(1)[0]
+                self.lane = own_session(self.world)
                 break
         return tried
+
+
+def own_session(world):
+    """Signed in for itself: reuse of its tokens ends it, and nobody else's."""
+    client = Client(world.vault, world.subject.uid, world.subject.password)
+    client.sign_in()
+    return client
 
 
 def refused(client, token):
@@ -131,7 +137,7 @@ def test_kill_at_random_points(fresh_vault):
     vault = fresh_vault
     world = World(vault)
     rng = random.Random(20260301)
-    workers = [Worker(world, lane, n) for n, lane in enumerate(world.subject.lanes(WORKERS))]
+    workers = [Worker(world, own_session(world), n) for n in range(WORKERS)]
     began, lost, recovered, used = time.monotonic(), 0, 0, 0
     for number in range(ROUNDS):
         stop, faults = threading.Event(), queue.Queue()
