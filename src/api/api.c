@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define TRIES_MAX 16 /* of an effect that somebody else's was always faster than */
+#define TRIES_MAX 100 /* of an effect that somebody else's was always faster than */
 
 /* ---- the steps after the token ---- */
 

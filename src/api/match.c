@@ -28,6 +28,21 @@ static bool fits(const char *pattern, const char *path, span *params, int *count
     return *pattern == '\0' && *path == '\0';
 }
 
+/* A path that stands in the table as it is belongs to that route alone: /v1/keys/rotate is no
+ * /v1/keys/{version}. */
+static bool is_literal(const char *path) {
+    for (size_t i = 0; i < tr_routes_count; i++) {
+        if (strcmp(tr_routes[i].path, path) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool takes(const tr_route *route, const char *path, bool literal, span *params, int *count) {
+    *count = 0;
+    return literal ? strcmp(route->path, path) == 0 : fits(route->path, path, params, count);
+}
+
 static bool same_method(const tr_request *request, const tr_route *route) {
     return strcmp(route->method, request->method) == 0 ||
            (strcmp(request->method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
@@ -45,9 +60,9 @@ static tr_status keep_params(tr_call *call, const span *params, int count, tr_er
 tr_status tr_match_route(tr_call *call, tr_error *err) {
     span params[TR_PARAMS_MAX];
     int count;
-    bool known = false;
+    bool known = false, literal = is_literal(call->request->path);
     for (size_t i = 0; i < tr_routes_count; i++) {
-        if (!fits(tr_routes[i].path, call->request->path, params, &count))
+        if (!takes(&tr_routes[i], call->request->path, literal, params, &count))
             continue;
         known = true;
         if (same_method(call->request, &tr_routes[i])) {
@@ -65,8 +80,9 @@ void tr_allow_header(const char *path, tr_response *response) {
     char text[80] = "";
     span params[TR_PARAMS_MAX];
     int count;
+    bool literal = is_literal(path);
     for (size_t i = 0; i < tr_routes_count; i++) {
-        if (!fits(tr_routes[i].path, path, params, &count))
+        if (!takes(&tr_routes[i], path, literal, params, &count))
             continue;
         const char *method = tr_routes[i].method;
         strncat(text, method, sizeof text - strlen(text) - 1);

@@ -83,12 +83,13 @@ def main():
             answered, took = rotate(world)
             still = all(p.poll() is None for p in processes)
             during = finish("during a rotation", processes)
+            again = finish("without, once more", run(vault, subjects, SECONDS / 2))
             print(f"{SUBJECTS} subjects: answered after {answered * 1000:.0f} ms, all data keys wrapped again after {took:.1f} s"
                   f"{'' if still else ' (after the load had ended: give it more SECONDS)'}")
             limit = 10 * without["p50"]
-            good = still and not during["failures"] and not without["failures"] and during["max"] <= limit
+            good = still and not during["failures"] + without["failures"] + again["failures"] and during["max"] <= limit
             print(f"slowest during / median without: {during['max'] / without['p50']:.1f}"
-                  f" (slowest without / median without: {without['max'] / without['p50']:.1f}): {'good' if good else 'NOT GOOD'}")
+                  f" (slowest without / median without: {without['max'] / without['p50']:.1f}, {again['max'] / again['p50']:.1f}): {'good' if good else 'NOT GOOD'}")
             return 0 if good else 1
         finally:
             vault.stop()
