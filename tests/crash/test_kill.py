@@ -196,8 +196,11 @@ def test_kill_while_starting(fresh_vault):
     rng = random.Random(7)
     for _ in range(10):
         vault.server.kill()
+        before_it = vault.server.process
         starter = threading.Thread(target=lambda: _start_quietly(vault))
         starter.start()
+        while vault.server.process is before_it and starter.is_alive():  # there is nothing to kill yet
+            threading.Event().wait(0.001)
         threading.Event().wait(rng.uniform(0.0, 0.6))
         if vault.server.alive():
             vault.server.process.kill()
