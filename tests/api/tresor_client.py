@@ -69,7 +69,7 @@ class Server:
         self.process = subprocess.Popen(
             [str(BINARY), "serve", "--data", str(self.data), "--listen", "127.0.0.1:0", *self.flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.stderr, env=environment())
-        self.drain = threading.Thread(target=self._drain, args=(self.process.stdout,), daemon=True)
+        self.drain = threading.Thread(target=self._drain, args=(self.process.stdout, self.listening), daemon=True)
         self.drain.start()
         if not self.listening.wait(timeout) or self.port is None:
             self.kill()
@@ -77,7 +77,7 @@ class Server:
         self.url = f"https://127.0.0.1:{self.port}"
         return self
 
-    def _drain(self, stream):
+    def _drain(self, stream, listening):
         for raw in stream:
             line = raw.decode("utf-8", "replace").rstrip("\n")
             self.lines.append(line)
@@ -85,10 +85,11 @@ class Server:
                 entry = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(entry, dict) and entry.get("event") == "listening" and self.port is None:
+            if isinstance(entry, dict) and entry.get("event") == "listening" and self.port is None \
+                    and listening is self.listening:  # not the last words of a server that was killed
                 self.port = int(entry["port"])
-                self.listening.set()
-        self.listening.set()
+                listening.set()
+        listening.set()
 
     def log(self):
         return "\n".join(self.lines)
