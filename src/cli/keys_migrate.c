@@ -59,18 +59,7 @@ static tr_status open_begun(void *context, const char *ring_path, tr_secret *pas
 /* Before anything hangs on them. */
 static tr_status print_shares(void *context, tr_error *err) {
     const arguments *a = context;
-    tr_buf out = TR_BUF_INIT;
-    if (a->spec.shares == 0)
-        return TR_OK;
-    tr_jw_open(&out, NULL, '{');
-    tr_provider_write_shares(&out, &a->spec);
-    tr_jw_close(&out, '}');
-    tr_buf_putc(&out, '\n');
-    tr_status st = tr_buf_ok(&out, err);
-    if (st == TR_OK)
-        st = tr_cli_write(out.data, out.len, err);
-    tr_buf_clear(&out);
-    return st;
+    return tr_provider_print_shares(&a->spec, err);
 }
 
 static tr_exit print_result(const arguments *a, uint32_t version, int64_t moved) {

@@ -104,3 +104,18 @@ tr_status tr_provider_passphrase(const tr_config *config, const tr_keyring_spec 
         memcpy(made, path, sizeof path);
     return st == TR_OK ? tr_cli_passphrase(config, passphrase, err) : st;
 }
+
+tr_status tr_provider_print_shares(const tr_keyring_spec *spec, tr_error *err) {
+    tr_buf out = TR_BUF_INIT;
+    if (spec->shares == 0)
+        return TR_OK;
+    tr_jw_open(&out, NULL, '{');
+    tr_provider_write_shares(&out, spec);
+    tr_jw_close(&out, '}');
+    tr_buf_putc(&out, '\n');
+    tr_status st = tr_buf_ok(&out, err);
+    if (st == TR_OK)
+        st = tr_cli_write(out.data, out.len, err);
+    tr_buf_clear(&out);
+    return st;
+}

@@ -31,6 +31,8 @@ tr_status tr_provider_spec(const tr_provider_options *options, tr_secret share_t
                            tr_keyring_spec *spec, tr_error *err);
 /* Write "shares":[...] into an open JSON object; nothing for other providers. */
 void tr_provider_write_shares(tr_buf *out, const tr_keyring_spec *spec);
+/* The same as one JSON object on stdout; nothing when there are none. */
+tr_status tr_provider_print_shares(const tr_keyring_spec *spec, tr_error *err);
 void tr_provider_clear_shares(tr_secret share_texts[TR_SHARES_MAX]);
 
 /* What seals a new ring: where no source of it is given, provider `file` gets a random one in
