@@ -140,7 +140,7 @@ tr_status tr_keyring_create_with(const tr_keyring_provider *provider, const char
 
 tr_status tr_keyring_create(const char *path, const tr_keyring_spec *spec, uint32_t first, tr_keyring **out,
                             tr_error *err) {
-    const tr_keyring_provider *provider;
+    const tr_keyring_provider *provider = NULL;
     *out = NULL;
     tr_status st = tr_ring_find_provider(spec->provider, spec->provider, &provider, err);
     return st == TR_OK ? tr_keyring_create_with(provider, path, spec, first, out, err) : st;
