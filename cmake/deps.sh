@@ -11,7 +11,7 @@ set -eu
 out=$1
 folder=${2:-}
 work=$out/work
-stamp=3
+stamp=4
 [ -f "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ] && exit 0
 
 # sha256  pool path  file[s of which one is enough, best first: mirrors drop old revisions]
@@ -91,14 +91,16 @@ grep -v '^#' "$out/civetweb/debian/patches/series" | while read -r patch; do
 done
 
 # Temporary tables stay in memory; connections are not shared between threads; deleted rows are overwritten. SQLCipher does not lock memory
-# itself: it would unlock whole pages in which others keep keys (src/base/guarded.h locks what is handed to it).
+# itself: it would unlock whole pages in which others keep keys (src/base/guarded.h locks what is handed to it). Snapshots read and restore
+# databases page by page (sqlite_dbpage).
 build_sqlcipher() {
     ./configure --enable-tempstore=yes --disable-tcl &&
         make sqlite3.c &&
         gcc -O2 -g -fPIC -fstack-protector-strong -c sqlite3.c -o sqlite3.o \
             -DSQLITE_HAS_CODEC -DSQLCIPHER_CRYPTO_OPENSSL -DSQLITE_TEMP_STORE=3 -DSQLITE_THREADSAFE=2 \
             -DSQLITE_SECURE_DELETE=1 -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_DQS=0 \
-            -DOMIT_MEMLOCK -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_USE_URI=0 &&
+            -DOMIT_MEMLOCK -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_USE_URI=0 \
+            -DSQLITE_ENABLE_DBPAGE_VTAB &&
         ar rcs libsqlcipher.a sqlite3.o
 }
 

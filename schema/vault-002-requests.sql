@@ -64,3 +64,9 @@ CREATE TABLE erasures (
 -- What is due: by type and age.
 DROP INDEX records_type;
 CREATE INDEX records_type ON records (type, created_at);
+
+-- An activity may have an end that is known beforehand, and name types whose records are not kept beyond it.
+ALTER TABLE activities ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0; -- 0: not known
+ALTER TABLE activities ADD COLUMN retains INTEGER NOT NULL DEFAULT 0; -- 1: its document names record types
+CREATE INDEX activities_expiring ON activities (expires_at) WHERE expires_at <> 0 AND ended_at = 0;
+CREATE INDEX activities_retaining ON activities (id) WHERE retains <> 0;

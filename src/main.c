@@ -13,8 +13,8 @@
 #define SECRET_HEAP_BYTES ((size_t)256 * 1024)
 
 static const tr_cli_command *const commands[] = {
-    &tr_cli_init,  &tr_cli_serve, &tr_cli_health,  &tr_cli_call,    &tr_cli_token,
-    &tr_cli_audit, &tr_cli_keys,  &tr_cli_restore, &tr_cli_version,
+    &tr_cli_init, &tr_cli_serve,   &tr_cli_health, &tr_cli_call,    &tr_cli_token,   &tr_cli_audit,
+    &tr_cli_keys, &tr_cli_request, &tr_cli_backup, &tr_cli_restore, &tr_cli_version,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

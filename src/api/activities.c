@@ -1,11 +1,14 @@
 /* Processing activities: the purposes that grants and requests name (Art. 12 FADP, Art. 30 GDPR). */
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/page.h"
 #include "api/resources.h"
 #include "base/clock.h"
+#include "vault/register.h"
 
-/* ---- list, read ---- */
+/* ---- list ---- */
 
 static tr_status members(tr_buf *out, const tr_activity *row, tr_error *err) {
     cJSON *doc = NULL;
@@ -23,7 +26,7 @@ static tr_status members(tr_buf *out, const tr_activity *row, tr_error *err) {
     }
     tr_jw_time(out, "created_at", row->created_at);
     tr_jw_time(out, "updated_at", row->updated_at);
-    tr_jw_time(out, "ended_at", row->ended_at);
+    tr_jw_time(out, "ended_at", tr_activity_ended(row, tr_now_ms()));
     cJSON_Delete(doc);
     tr_buf_clear(&text);
     return st;
@@ -43,13 +46,90 @@ static tr_status list_row(void *context, const tr_activity *row, tr_error *err) 
     return object(&p->call->response->body, row, err);
 }
 
-tr_status tr_activities_list(tr_call *call, tr_error *err) {
+static tr_status list_json(tr_call *call, tr_error *err) {
     tr_page p;
     tr_status st = tr_page_begin(&p, call, err);
     return st == TR_OK
                ? tr_page_end(&p, tr_activity_list(call->db, p.after, tr_page_rows(&p), list_row, &p, err))
                : st;
 }
+
+/* ---- the register as a whole ---- */
+
+static const struct format {
+    const char *name, *media, *content_type;
+    const char *file; /* as which a browser saves it */
+    const tr_register_form *form;
+} formats[] = {
+    {"json", "application/json", "application/json", NULL, NULL},
+    {"html", "text/html", "text/html; charset=utf-8", NULL, &tr_register_html},
+    {"csv", "text/csv", "text/csv; charset=utf-8; header=present", "processing-activities.csv",
+     &tr_register_csv},
+};
+enum { FORMATS = sizeof formats / sizeof *formats };
+
+/* As the query says; without it the one that Accept likes best. */
+static tr_status choose(const tr_call *call, const struct format **format, tr_error *err) {
+    const char *name = tr_call_query(call, "format");
+    int best = 0;
+    *format = NULL;
+    for (int i = 0; i < FORMATS; i++) {
+        int weight = name ? strcmp(name, formats[i].name) == 0 : tr_accept_weight(call, formats[i].media);
+        if (weight > best)
+            *format = &formats[i];
+        best = weight > best ? weight : best;
+    }
+    if (!*format && !name && tr_accept_weight(call, "application/problem+json"))
+        *format = &formats[0];
+    if (*format)
+        return TR_OK;
+    return name ? tr_fail(err, TR_E_BAD_REQUEST, "format", "must be json, html or csv")
+                : tr_fail(err, TR_E_NOT_ACCEPTABLE, "Accept",
+                          "the answer is application/json, text/html or text/csv");
+}
+
+struct printing {
+    tr_buf *out;
+    const tr_register_form *form;
+    int64_t now;
+};
+
+static tr_status print_row(void *context, const tr_activity *row, tr_error *err) {
+    const struct printing *p = context;
+    return p->form->entry(p->out, row, p->now, err);
+}
+
+static tr_status print_all(tr_call *call, const struct format *format, tr_error *err) {
+    struct printing p = {&call->response->body, format->form, tr_now_ms()};
+    char disposition[80];
+    if (tr_call_query(call, "limit") || tr_call_query(call, "after"))
+        return tr_fail(err, TR_E_BAD_REQUEST, tr_call_query(call, "limit") ? "limit" : "after",
+                       "is for format json: the register comes as a whole");
+    call->response->status = 200;
+    call->response->content_type = format->content_type;
+    if (format->file) {
+        snprintf(disposition, sizeof disposition, "attachment; filename=\"%s\"", format->file);
+        tr_response_header(call->response, "Content-Disposition", disposition);
+    } else { /* its own style sheet, and nothing else */
+        tr_response_header(call->response, "Content-Security-Policy",
+                           "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+    }
+    format->form->head(p.out, p.now);
+    tr_status st = tr_activity_list(call->db, NULL, INT_MAX, print_row, &p, err);
+    format->form->foot(p.out);
+    return st == TR_OK ? tr_buf_ok(p.out, err) : st;
+}
+
+tr_status tr_activities_list(tr_call *call, tr_error *err) {
+    const struct format *format;
+    tr_status st = choose(call, &format, err);
+    if (st != TR_OK)
+        return st;
+    tr_response_header(call->response, "Vary", "Accept");
+    return format->form ? print_all(call, format, err) : list_json(call, err);
+}
+
+/* ---- read ---- */
 
 static tr_status answer(tr_call *call, int status, const tr_activity *row, tr_error *err) {
     tr_call_json(call, status);
@@ -96,18 +176,42 @@ static tr_status set_doc(struct change *c, const cJSON *body, tr_error *err) {
     return st;
 }
 
+static tr_status check_types(tr_call *call, tr_error *err) {
+    const cJSON *name;
+    int i = 0;
+    cJSON_ArrayForEach(name, tr_json_member(call->body, "record_types")) {
+        char pointer[32];
+        tr_rectype *type = NULL;
+        snprintf(pointer, sizeof pointer, "/record_types/%d", i++);
+        tr_status st = tr_known_type(call, name->valuestring, pointer, &type, err);
+        tr_rectype_unref(type);
+        if (st != TR_OK)
+            return st;
+    }
+    return TR_OK;
+}
+
+static tr_status take_body(tr_call *call, struct change *c, tr_error *err) {
+    tr_status st = tr_activity_take(call->body, c->row.updated_at, &c->row, err);
+    if (st == TR_OK)
+        st = check_types(call, err);
+    return st == TR_OK ? set_doc(c, call->body, err) : st;
+}
+
 static tr_status insert(void *context, tr_db *tx, tr_error *err) {
     return tr_activity_insert(tx, &((struct change *)context)->row, err);
 }
 
 tr_status tr_activities_create(tr_call *call, tr_error *err) {
     struct change *c = new_change(call, err);
-    tr_status st = c ? set_doc(c, call->body, err) : TR_E_NOMEM;
-    if (st != TR_OK)
-        return st;
+    if (!c)
+        return TR_E_NOMEM;
     c->row.id = tr_uuid_new();
     c->row.created_at = c->row.updated_at = tr_now_ms();
     c->row.version = 1;
+    tr_status st = take_body(call, c, err);
+    if (st != TR_OK)
+        return st;
     call->effect = insert;
     tr_call_location(call, "/v1/activities/", &c->row.id, NULL, NULL);
     return answer(call, 201, &c->row, err);
@@ -146,10 +250,10 @@ static tr_status load(tr_call *call, struct change **out, tr_error *err) {
 tr_status tr_activities_replace(tr_call *call, tr_error *err) {
     struct change *c;
     tr_status st = load(call, &c, err);
-    if (st == TR_OK && c->row.ended_at)
+    if (st == TR_OK && tr_activity_ended(&c->row, c->row.updated_at))
         st = tr_fail(err, TR_E_CONFLICT, NULL, "the activity has ended");
     if (st == TR_OK)
-        st = set_doc(c, call->body, err);
+        st = take_body(call, c, err);
     return st == TR_OK ? answer(call, 200, &c->row, err) : st;
 }
 
@@ -157,7 +261,7 @@ tr_status tr_activities_end(tr_call *call, tr_error *err) {
     struct change *c;
     tr_status st = load(call, &c, err);
     call->response->status = 204;
-    if (st == TR_OK && c->row.ended_at)
+    if (st == TR_OK && tr_activity_ended(&c->row, c->row.updated_at))
         call->effect = NULL; /* ended before: nothing to do */
     else if (st == TR_OK)
         c->row.ended_at = c->row.updated_at;

@@ -72,9 +72,9 @@ static tr_status perform(tr_call *call, tr_error *err) {
     for (int i = 0; again && i < TRIES_MAX; i++) {
         forget_try(call);
         st = tr_replay(call, err);
-        if (st == TR_OK && !call->replayed)
+        if (st == TR_OK && (!call->replayed || (call->route->flags & TR_ROUTE_REREAD)))
             st = call->route->handler(call, err);
-        else if (call->replayed)
+        if (call->replayed)
             call->event.detail = "a stored outcome was answered";
         st = tr_commit(call, st, &again, err);
     }

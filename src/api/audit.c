@@ -4,6 +4,7 @@
 #include "api/page.h"
 #include "api/resources.h"
 #include "base/encode.h"
+#include "vault/dsr.h"
 
 /* A cursor is the entry's number. */
 static void put_seq(int64_t seq, uint8_t bytes[8]) {
@@ -81,10 +82,13 @@ tr_status tr_audit_read(tr_call *call, tr_error *err) {
 
 /* ---- the subject's view: who, when, what, for which purpose ---- */
 
-static tr_status keep_name(void *context, const tr_principal *row, tr_error *err) {
-    (void)err;
-    tr_buf_puts(context, row->name[0] ? row->name : row->uid);
-    return TR_OK;
+static tr_status principal_name(tr_call *call, const tr_uuid *id, tr_buf *name, tr_error *err) {
+    tr_principal_copy copy;
+    tr_status st = tr_principal_load(call->vault, call->db, id, &copy, err);
+    if (st == TR_OK)
+        tr_buf_puts(name, copy.name[0] ? copy.name : copy.uid);
+    tr_wipe(&copy, sizeof copy);
+    return st;
 }
 
 static tr_status keep_activity_name(void *context, const tr_activity *row, tr_error *err) {
@@ -97,6 +101,17 @@ static tr_status keep_activity_name(void *context, const tr_activity *row, tr_er
     return st;
 }
 
+static tr_status keep_kind(void *context, const tr_dsr *row, tr_error *err) {
+    tr_buf_printf(context, "Request of the data subject: %s", tr_dsr_kind_name(row->kind));
+    return tr_buf_ok(context, err);
+}
+
+/* An activity; or a request of the subject's own, within which an officer acted. */
+static tr_status purpose_name(tr_call *call, const tr_uuid *id, tr_buf *name, tr_error *err) {
+    tr_status st = tr_activity_get(call->db, id, keep_activity_name, name, err);
+    return st == TR_E_NOT_FOUND ? tr_dsr_get(call->db, id, keep_kind, name, err) : st;
+}
+
 /* Write a member with the name that the id in `entry` stands for; null when there is none any more. */
 static tr_status name_member(tr_call *call, const cJSON *entry, const char *id_member,
                              const char *name_member_name, tr_error *err) {
@@ -105,9 +120,8 @@ static tr_status name_member(tr_call *call, const cJSON *entry, const char *id_m
     tr_uuid id;
     tr_status st = TR_OK;
     if (text && tr_uuid_parse(text, strlen(text), &id)) {
-        st = strcmp(id_member, "principal") == 0
-                 ? tr_principal_get(call->db, &id, keep_name, &name, err)
-                 : tr_activity_get(call->db, &id, keep_activity_name, &name, err);
+        st = strcmp(id_member, "principal") == 0 ? principal_name(call, &id, &name, err)
+                                                 : purpose_name(call, &id, &name, err);
         if (st == TR_E_NOT_FOUND)
             st = TR_OK;
     }

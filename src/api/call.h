@@ -32,6 +32,9 @@ enum tr_route_flags {
     TR_ROUTE_INITIAL = 16, /* open to a principal with a one-time password */
     TR_ROUTE_SAFE = 64,    /* changes nothing, whatever its method: no outcome is kept, it is run again */
     TR_ROUTE_FORM = 32,    /* takes a form too: some clients of /auth/sign_in send one */
+    TR_ROUTE_MEDIA = 256,  /* has several media types: the handler asks tr_accept_weight */
+    TR_ROUTE_REREAD =
+        128, /* of a stored outcome the handler (which sees call->replayed) makes the answer anew */
 };
 
 typedef enum tr_body_kind { TR_BODY_NONE, TR_BODY_JSON, TR_BODY_PATCH, TR_BODY_NDJSON } tr_body_kind;
@@ -107,6 +110,9 @@ struct tr_call {
     bool has_subject;
     tr_uuid subject;
     tr_access access;
+    bool if_open;     /* a service acts: not while the subject's data are restricted, or when it is gone */
+    bool has_warrant; /* an officer acts within a data subject's request: the entry's purpose */
+    tr_uuid warrant;
 
     /* what the handler gives */
     tr_db *db; /* this thread's reader */
@@ -169,7 +175,9 @@ void tr_token_headers(tr_response *response, const char *token, const char *clie
 tr_status tr_read_headers(tr_call *call, tr_error *err);         /* headers.c */
 tr_status tr_check_media(tr_call *call, tr_error *err);          /* headers.c */
 tr_status tr_read_idempotency_key(tr_call *call, tr_error *err); /* headers.c */
-tr_status tr_read_query(tr_call *call, tr_error *err);           /* query.c */
+/* How welcome a media type is by Accept: 0 (not at all) to 1000. */
+int tr_accept_weight(const tr_call *call, const char *type); /* headers.c */
+tr_status tr_read_query(tr_call *call, tr_error *err);       /* query.c */
 /* Percent-decode into out[size]: well-formed UTF-8 without control characters; else false. */
 bool tr_percent_decode(const char *text, size_t len, bool plus_is_space, char *out,
                        size_t size); /* query.c */
@@ -183,6 +191,9 @@ tr_status tr_read_form(const char *text, size_t len, cJSON **out, tr_error *err)
 tr_status tr_compile_bodies(tr_api *api, tr_error *err);                          /* body.c */
 tr_status tr_authorise_role(tr_call *call, tr_error *err);                        /* authorise.c */
 tr_status tr_authorise_subject(tr_call *call, tr_error *err);                     /* authorise.c */
+/* Inside the commit: is the request that lets an officer act still open, the subject still open to services?
+ */
+tr_status tr_authorise_again(const tr_call *call, tr_db *tx, tr_error *err); /* authorise.c */
 /* Commit what the handler gave, or, when it failed, only the token's end and the entry. TR_OK: the effect is
  * durable, or there was none to have; *again: somebody was faster, and the handler is to run anew.
  * call->ticket.persisted says whether the token is used up. */

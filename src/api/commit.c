@@ -10,7 +10,9 @@ static bool is_trouble(tr_status status) {
 
 static tr_status effect(void *context, tr_db *tx, tr_error *err) {
     tr_call *call = context;
-    tr_status st = call->effect ? call->effect(call->effect_context, tx, err) : TR_OK;
+    tr_status st = tr_authorise_again(call, tx, err);
+    if (st == TR_OK && call->effect)
+        st = call->effect(call->effect_context, tx, err);
     if (st == TR_OK && call->sealed_outcome.data)
         st = tr_keep_outcome(call, tx, err);
     return st;
@@ -33,7 +35,8 @@ static tr_status commit_job(void *context, tr_db *tx, tr_error *err) {
         return st;
     call->outcome_taken = false;
     call->effect_status = call->handler_status;
-    if (call->handler_status == TR_OK && (call->effect || call->sealed_outcome.data))
+    if (call->handler_status == TR_OK &&
+        (call->effect || call->sealed_outcome.data || call->if_open || call->has_warrant))
         call->effect_status = tr_nested(tx, effect, call, &call->effect_error);
     bool stale = call->effect_status == TR_E_PRECONDITION && call->handler_status == TR_OK;
     if (call->outcome_taken || stale || (call->handler_status == TR_OK && is_trouble(call->effect_status))) {

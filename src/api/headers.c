@@ -87,35 +87,54 @@ static bool charset_fits(const char *value) {
     return strncasecmp(charset, "utf-8", 5) == 0 && (charset[5] == '\0' || strchr("\"; \t", charset[5]));
 }
 
-/* Does this range of an Accept header, up to its comma, say q=0? */
-static bool refused(const char *range) {
+/* The weight of a range of an Accept header, up to its comma, in thousandths: its q, 1000 without one. */
+static int range_weight(const char *range) {
     char text[128];
     size_t n = strcspn(range, ",");
     n = n < sizeof text ? n : sizeof text - 1;
     memcpy(text, range, n);
     text[n] = '\0';
-    const char *q = strcasestr(text, "q=0");
-    return q && q > text && strchr("; \t", q[-1]) && strchr("; \t", q[3 + strspn(q + 3, ".0")]);
+    const char *q = text;
+    do
+        q = strcasestr(q + 1, "q=");
+    while (q && !strchr("; \t", q[-1]));
+    if (!q || q[2] != '0')
+        return 1000;
+    int weight = 0, scale = 100;
+    for (const char *p = q + 3 + (q[3] == '.'); *p >= '0' && *p <= '9'; p++, scale /= 10)
+        weight += (*p - '0') * scale;
+    return weight;
 }
 
-static bool accepts(const char *accept, const char *type) {
+/* The range that names the type most closely says. */
+static int weight_in(const char *accept, const char *type) {
     char family[32];
+    int weight = 0, closest = 0;
     size_t n = strcspn(type, "/");
     memcpy(family, type, n);
     memcpy(family + n, "/*", 3);
     for (const char *p = accept; *p; p += strcspn(p, ","), p += *p == ',') {
-        if ((is_type(p, "*/*") || is_type(p, family) || is_type(p, type)) && !refused(p))
-            return true;
+        int close = is_type(p, type) ? 3 : is_type(p, family) ? 2 : is_type(p, "*/*") ? 1 : 0;
+        if (close == 0 || close < closest)
+            continue;
+        int w = range_weight(p);
+        weight = close > closest || w > weight ? w : weight;
+        closest = close;
     }
-    return false;
+    return weight;
 }
 
-static tr_status check_accept(const tr_call *call, tr_error *err) {
+int tr_accept_weight(const tr_call *call, const char *type) {
     bool twice =
         false; /* several Accept headers are one list: the first is looked at, and more are no fault */
     const char *accept = call->request->header(call->request, "Accept", &twice);
+    return !accept || !*accept || twice ? 1000 : weight_in(accept, type);
+}
+
+static tr_status check_accept(const tr_call *call, tr_error *err) {
     const char *type = call->route->body == TR_BODY_NDJSON ? "application/x-ndjson" : "application/json";
-    if (!accept || !*accept || twice || accepts(accept, type) || accepts(accept, "application/problem+json"))
+    if ((call->route->flags & TR_ROUTE_MEDIA) || tr_accept_weight(call, type) ||
+        tr_accept_weight(call, "application/problem+json"))
         return TR_OK;
     return tr_fail(err, TR_E_NOT_ACCEPTABLE, "Accept", "the answer is %s", type);
 }

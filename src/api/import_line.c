@@ -4,6 +4,7 @@
 #include "api/import.h"
 #include "base/clock.h"
 #include "vault/datakeys.h"
+#include "vault/restriction.h"
 
 /* Does this failure say something about the line, not about the vault? */
 static bool is_lines_own(tr_status status) {
@@ -48,7 +49,9 @@ static tr_status may_write(tr_import *import, const tr_uuid *subject, const char
     tr_access *access = &call->access;
     tr_access_clear(access);
     tr_status st = tr_access_load(call->db, subject, &call->who->principal, &call->purpose, access, err);
-    return st == TR_OK ? tr_access_write(access, type, err) : st;
+    if (st == TR_OK)
+        st = tr_access_write(access, type, err);
+    return st == TR_OK ? tr_restriction_check(call->db, subject, err) : st;
 }
 
 static tr_status prepare_existing(tr_import *import, tr_import_line *line, tr_rectype *type,
@@ -126,6 +129,12 @@ struct insert {
     tr_import_line *line;
 };
 
+/* Restricted since the line was checked? */
+static tr_status insert_existing(tr_import_line *line, tr_db *tx, tr_error *err) {
+    tr_status st = tr_restriction_check(tx, &line->subject, err);
+    return st == TR_OK ? tr_draft_insert(tx, &line->draft, err) : st;
+}
+
 static tr_status insert(void *context, tr_db *tx, tr_error *err) {
     struct insert *i = context;
     tr_event event = i->import->call->event;
@@ -135,7 +144,7 @@ static tr_status insert(void *context, tr_db *tx, tr_error *err) {
     event.record_count = 1;
     event.outcome = TR_OK;
     tr_status st = i->line->registers ? tr_registration_insert(&i->line->registration, tx, err)
-                                      : tr_draft_insert(tx, &i->line->draft, err);
+                                      : insert_existing(i->line, tx, err);
     return st == TR_OK ? tr_event_append(tx, &event, err) : st;
 }
 

@@ -28,8 +28,8 @@ static tr_status fill(tr_import *import, tr_error *err) {
 
 /* The next line's length without its newline; false when more must be read first. */
 static bool next_line(const tr_import *import, size_t *len) {
-    const char *start = import->in.data + import->taken;
     size_t left = import->in.len - import->taken;
+    const char *start = left ? import->in.data + import->taken : NULL;
     const char *end = left ? memchr(start, '\n', left) : NULL;
     *len = end ? (size_t)(end - start) : left;
     return end || import->ended;

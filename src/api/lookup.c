@@ -5,6 +5,7 @@
 #include "api/resources.h"
 #include "vault/outcomes.h"
 #include "vault/records.h"
+#include "vault/restriction.h"
 
 #define SCAN_MAX 1000 /* entries looked at in one request, shown or not */
 
@@ -29,9 +30,10 @@ static void clear_lookup(void *lookup) {
     tr_access_clear(&((struct lookup *)lookup)->access);
 }
 
-/* May the caller know that this subject has such a record? */
+/* May the caller know that this subject has such a record? A service not while its data are restricted. */
 static tr_status may_see(struct lookup *l, const tr_uuid *subject, bool *may, tr_error *err) {
     const tr_caller *who = l->call->who;
+    bool restricted = false;
     *may = who->role == TR_OFFICER ||
            (who->role == TR_SUBJECT && who->has_subject && tr_uuid_equal(subject, &who->subject));
     if (who->role != TR_SERVICE)
@@ -39,6 +41,21 @@ static tr_status may_see(struct lookup *l, const tr_uuid *subject, bool *may, tr
     tr_access_clear(&l->access);
     tr_status st = tr_access_load(l->call->db, subject, &who->principal, &l->call->purpose, &l->access, err);
     *may = st == TR_OK && tr_access_sees(&l->access, l->type, l->field);
+    if (*may)
+        st = tr_restriction_is(l->call->db, subject, &restricted, err);
+    *may = *may && !restricted;
+    return st;
+}
+
+/* Restricted or erased since the handler looked: TR_E_PRECONDITION, so that it looks anew. */
+static tr_status still_shown(const struct lookup *l, tr_db *tx, tr_error *err) {
+    tr_status st = TR_OK;
+    for (int i = 0; st == TR_OK && i < l->count; i++) {
+        tr_subject_row row;
+        st = tr_subject_get(tx, &l->hits[i].subject, &row, err);
+        if (st == TR_E_NOT_FOUND || (st == TR_OK && row.restricted_at && l->call->who->role == TR_SERVICE))
+            st = tr_fail(err, TR_E_PRECONDITION, NULL, "what was found has changed");
+    }
     return st;
 }
 
@@ -64,9 +81,9 @@ static tr_status take(void *context, const tr_record *row, tr_error *err) {
 static tr_status append_entries(void *context, tr_db *tx, tr_error *err) {
     struct lookup *l = context;
     tr_event event = l->call->event;
-    tr_status st = TR_OK;
+    tr_status st = still_shown(l, tx, err);
     event.outcome = TR_OK;
-    if (l->count == 0)
+    if (st == TR_OK && l->count == 0)
         return tr_event_append(tx, &event, err);
     for (int i = 0; st == TR_OK && i < l->count; i++) {
         event.subject = &l->hits[i].subject;

@@ -38,5 +38,7 @@ void tr_response_clear(tr_response *response) {
     tr_buf_clear(&response->body);
     if (response->body_fd >= 0)
         (void)close(response->body_fd);
+    if (response->stream_clear)
+        response->stream_clear(response->stream_context);
     tr_response_init(response);
 }

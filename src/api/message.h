@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/sink.h"
 #include "base/uuid.h"
 
 #define TR_RESPONSE_HEADERS_MAX 24
@@ -49,7 +50,14 @@ typedef struct tr_response {
     int body_fd; /* >= 0: the body is this file's first body_fd_len bytes, after `body` (which may be empty);
                     closed by tr_response_clear */
     int64_t body_fd_len;
-    bool close; /* end the connection after this response */
+    /* Not NULL: the body, after `body`, is what this writes. It is called once the handler has returned, when
+     * what the request changed is durable and nothing else of it is left in memory; not for HEAD. Its length
+     * is not announced (RFC 9112, 7.1: chunked). When it fails the connection is ended in the middle, so that
+     * the client sees that the body is cut. */
+    tr_status (*stream)(void *context, tr_sink_fn write, void *sink, tr_error *err);
+    void *stream_context;
+    void (*stream_clear)(void *context); /* frees stream_context; may be NULL */
+    bool close;                          /* end the connection after this response */
 } tr_response;
 
 /* All zero, body_fd -1. */

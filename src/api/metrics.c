@@ -7,6 +7,7 @@
 #include "api/resources.h"
 #include "base/clock.h"
 #include "vault/keys.h"
+#include "vault/snapshots.h"
 
 static void head(tr_buf *out, const char *name, const char *kind, const char *help) {
     tr_buf_printf(out, "# HELP tresor_%s %s\n# TYPE tresor_%s %s\n", name, help, name, kind);
@@ -68,6 +69,42 @@ static void key_metrics(tr_vault *vault, tr_buf *out) {
     one(out, "data_keys_stale", "gauge", "Data keys wrapped by an older version of the master key.", stale);
 }
 
+static void request_metrics(tr_vault *vault, tr_buf *out) {
+    tr_db *db = NULL;
+    int64_t open = 0, overdue = 0;
+    if (tr_store_reader(tr_vault_store(vault), &db, NULL) != TR_OK ||
+        tr_dsr_count(db, tr_now_ms(), &open, &overdue, NULL) != TR_OK)
+        return;
+    one(out, "requests_open", "gauge", "Requests of data subjects that are not answered.", open);
+    one(out, "requests_overdue", "gauge", "Those of them that were due before now.", overdue);
+}
+
+/* Nothing without a backup. */
+static void snapshot_metrics(tr_vault *vault, tr_buf *out) {
+    tr_snapshot_item newest;
+    tr_snapshot_work work;
+    size_t count = 0;
+    if (!tr_vault_config(vault)->backup_dir[0])
+        return;
+    bool known = tr_snapshots_newest(vault, &newest, &count);
+    one(out, "snapshots", "gauge", "Snapshots in the backup folder.", (int64_t)count);
+    if (known) {
+        one(out, "snapshot_age_seconds", "gauge", "Age of the newest snapshot.",
+            (tr_now_ms() - newest.head.created_ms) / 1000);
+        one(out, "snapshot_bytes", "gauge", "Size of the newest snapshot.", newest.bytes);
+    }
+    if (tr_snapshots_last(vault, TR_SNAPSHOT_MAKE, &work) && work.ended_at) {
+        one(out, "snapshot_ok", "gauge", "1 when the newest attempt to make one went well.",
+            work.err.status == TR_OK);
+        head(out, "snapshot_duration_seconds", "gauge", "Time that the newest attempt to make one took.");
+        tr_buf_printf(out, "tresor_snapshot_duration_seconds %.3f\n",
+                      (double)(work.ended_at - work.begun_at) / 1e3);
+    }
+    if (tr_snapshots_last(vault, TR_SNAPSHOT_VERIFY, &work) && work.ended_at)
+        one(out, "snapshot_verify_ok", "gauge", "1 when the newest verification went well.",
+            work.err.status == TR_OK);
+}
+
 static void write_metrics(tr_api *api, tr_buf *out) {
     tr_store_stats stats;
     tr_store_get_stats(tr_vault_store(api->vault), &stats);
@@ -81,6 +118,8 @@ static void write_metrics(tr_api *api, tr_buf *out) {
         (int64_t)api->tokens_reused);
     store_metrics(out, &stats);
     key_metrics(api->vault, out);
+    snapshot_metrics(api->vault, out);
+    request_metrics(api->vault, out);
     one(out, "resident_bytes", "gauge", "Resident memory.", resident_bytes());
     one(out, "start_time_seconds", "gauge", "When the process started, unix time.", api->started_ms / 1000);
     one(out, "ready", "gauge", "1 when /readyz says so.", !api->draining && !stats.failed);

@@ -38,7 +38,9 @@ static void concerns(tr_call *call, const tr_principal *row) {
 }
 
 struct change {
+    tr_vault *vault;
     tr_principal_copy principal;
+    tr_principal_copy stored; /* what is to be written */
     char one_time[32];
     bool ends_sessions;
     tr_role was;
@@ -53,12 +55,18 @@ static void clear_change(void *change) {
 static tr_status list_row(void *context, const tr_principal *row, tr_error *err) {
     tr_page *p = context;
     tr_buf *out = &p->call->response->body;
-    if (tr_page_full(p, &row->id))
-        return TR_OK;
-    tr_jw_open(out, NULL, '{');
-    members(out, row);
-    tr_jw_close(out, '}');
-    return tr_buf_ok(out, err);
+    tr_principal_copy copy;
+    tr_status st = tr_principal_keep(&copy, row, err);
+    if (st == TR_OK)
+        st = tr_principal_open(p->call->vault, p->call->db, &copy, err);
+    if (st == TR_OK && !tr_page_full(p, &row->id)) {
+        tr_jw_open(out, NULL, '{');
+        members(out, &copy.row);
+        tr_jw_close(out, '}');
+        st = tr_buf_ok(out, err);
+    }
+    tr_wipe(&copy, sizeof copy);
+    return st == TR_E_NOT_FOUND ? TR_OK : st; /* one that is being erased */
 }
 
 tr_status tr_principals_list(tr_call *call, tr_error *err) {
@@ -74,7 +82,9 @@ static tr_status load(tr_call *call, struct change **out, tr_error *err) {
     struct change *c = tr_call_alloc(call, sizeof *c, clear_change, err);
     tr_status st = c ? tr_call_param_id(call, 0, &id, err) : TR_E_NOMEM;
     if (st == TR_OK)
-        st = tr_principal_get(call->db, &id, tr_principal_keep, &c->principal, err);
+        st = tr_principal_load(call->vault, call->db, &id, &c->principal, err);
+    if (st == TR_OK)
+        c->vault = call->vault;
     *out = c;
     return st == TR_E_NOT_FOUND ? tr_fail(err, st, NULL, "there is no such principal") : st;
 }
@@ -89,17 +99,15 @@ tr_status tr_principals_read(tr_call *call, tr_error *err) {
 
 /* ---- create ---- */
 
+static tr_status no_subject(tr_error *err) {
+    return tr_fail(err, TR_E_VALIDATION, "/subject", "there is no such subject");
+}
+
 static tr_status insert(void *context, tr_db *tx, tr_error *err) {
     struct change *c = context;
-    tr_subject_row subject;
-    tr_status st = TR_OK;
-    if (c->principal.row.has_subject) {
-        st = tr_subject_get(tx, &c->principal.row.subject, &subject, err);
-        if (st == TR_E_NOT_FOUND)
-            st = tr_fail(err, TR_E_VALIDATION, "/subject", "there is no such subject");
-    }
-    if (st == TR_OK)
-        st = tr_principal_insert(tx, &c->principal.row, err);
+    tr_status st = tr_principal_add(c->vault, tx, &c->principal, &c->stored, err);
+    if (st == TR_E_NOT_FOUND)
+        return no_subject(err);
     return st == TR_E_CONFLICT ? tr_fail(err, st, "/uid", "another principal has this uid") : st;
 }
 
@@ -122,6 +130,10 @@ tr_status tr_principals_create(tr_call *call, tr_error *err) {
     if (role == TR_SUBJECT &&
         (!subject || !tr_uuid_parse(subject, strlen(subject), &c->principal.row.subject)))
         return tr_fail(err, TR_E_VALIDATION, "/subject", "must name the data subject");
+    st = tr_principal_seal(call->vault, call->db, &c->principal, &c->stored, err);
+    if (st != TR_OK)
+        return st == TR_E_NOT_FOUND ? no_subject(err) : st;
+    c->vault = call->vault;
     concerns(call, &c->principal.row);
     call->outcome_names_subject = role == TR_SUBJECT;
     call->effect = insert;
@@ -147,7 +159,7 @@ static tr_status update(void *context, tr_db *tx, tr_error *err) {
     int64_t ended = 0;
     tr_status st = c->principal.row.disabled ? keep_an_operator(c, tx, err) : TR_OK;
     if (st == TR_OK)
-        st = tr_principal_update(tx, &c->principal.row, err);
+        st = tr_principal_update(tx, &c->stored.row, err);
     if (st == TR_OK && c->ends_sessions)
         st = tr_session_delete_all(tx, &c->principal.row.id, NULL, &ended, err);
     return st;
@@ -183,7 +195,9 @@ static tr_status take_changes(tr_call *call, struct change *c, tr_error *err) {
         c->ends_sessions = true;
         st = tr_principal_set_password(&c->principal, NULL, c->one_time, err);
     }
-    return st;
+    if (st == TR_OK)
+        st = tr_principal_seal(call->vault, call->db, &c->principal, &c->stored, err);
+    return st == TR_E_NOT_FOUND ? tr_fail(err, st, NULL, "there is no such principal") : st;
 }
 
 tr_status tr_principals_update(tr_call *call, tr_error *err) {

@@ -27,6 +27,7 @@ static const struct {
     [TR_E_CONFLICT] = {409, "The state does not allow this"},
     [TR_E_IN_PROGRESS] = {409, "The same request is still running"},
     [TR_E_RESTRICTED] = {409, "Processing of this subject's data is restricted"},
+    [TR_E_HOLD] = {409, "A legal hold forbids it"},
     [TR_E_PRECONDITION] = {412, "The precondition does not hold"},
     [TR_E_TOO_LARGE] = {413, "The content is too large"},
     [TR_E_MEDIA_TYPE] = {415, "This media type is not taken here"},

@@ -4,6 +4,7 @@
 #include "api/record_json.h"
 #include "api/resources.h"
 #include "base/clock.h"
+#include "vault/holds.h"
 
 struct write {
     tr_secret key;
@@ -154,7 +155,8 @@ tr_status tr_records_patch(tr_call *call, tr_error *err) {
 
 static tr_status remove_it(void *context, tr_db *tx, tr_error *err) {
     struct write *w = context;
-    return tr_record_delete(tx, &w->draft.row.subject, &w->draft.row.id, w->version, err);
+    tr_status st = tr_hold_check(tx, &w->draft.row.subject, tr_now_ms(), err);
+    return st == TR_OK ? tr_record_delete(tx, &w->draft.row.subject, &w->draft.row.id, w->version, err) : st;
 }
 
 tr_status tr_records_delete(tr_call *call, tr_error *err) {

@@ -57,6 +57,25 @@ tr_status tr_grants_list(tr_call *call, tr_error *err);
 tr_status tr_grants_create(tr_call *call, tr_error *err);
 tr_status tr_grants_read(tr_call *call, tr_error *err);
 tr_status tr_grants_withdraw(tr_call *call, tr_error *err);
+/* requests.c, request_steps.c, fulfil.c */
+tr_status tr_requests_list(tr_call *call, tr_error *err);
+tr_status tr_requests_create(tr_call *call, tr_error *err);
+tr_status tr_requests_read(tr_call *call, tr_error *err);
+tr_status tr_requests_receipt(tr_call *call, tr_error *err);
+tr_status tr_requests_verify(tr_call *call, tr_error *err);
+tr_status tr_requests_assign(tr_call *call, tr_error *err);
+tr_status tr_requests_extend(tr_call *call, tr_error *err);
+tr_status tr_requests_refuse(tr_call *call, tr_error *err);
+tr_status tr_requests_fulfil(tr_call *call, tr_error *err);
+/* export.c */
+tr_status tr_export_subject(tr_call *call, tr_error *err);
+tr_status tr_export_request(tr_call *call, tr_error *err);
+/* holds.c, restriction.c */
+tr_status tr_holds_list(tr_call *call, tr_error *err);
+tr_status tr_holds_create(tr_call *call, tr_error *err);
+tr_status tr_holds_lift(tr_call *call, tr_error *err);
+tr_status tr_restriction_post(tr_call *call, tr_error *err);
+tr_status tr_restriction_delete(tr_call *call, tr_error *err);
 /* audit.c */
 tr_status tr_accesses(tr_call *call, tr_error *err);
 tr_status tr_audit_read(tr_call *call, tr_error *err);
@@ -65,11 +84,16 @@ tr_status tr_audit_read(tr_call *call, tr_error *err);
 tr_status tr_keys_get(tr_call *call, tr_error *err);
 tr_status tr_keys_post_rotate(tr_call *call, tr_error *err);
 tr_status tr_keys_delete(tr_call *call, tr_error *err);
+/* snapshots.c */
+tr_status tr_snapshots_show(tr_call *call, tr_error *err);
+tr_status tr_snapshots_show_one(tr_call *call, tr_error *err);
+tr_status tr_snapshots_post(tr_call *call, tr_error *err);
+tr_status tr_snapshots_post_verify(tr_call *call, tr_error *err);
+tr_status tr_snapshots_delete(tr_call *call, tr_error *err);
 
 /* ---- shared ---- */
 /* PRINCIPAL_SELF as member `name`. */
 void tr_self_json(tr_buf *out, const char *name, const tr_caller *who);
-void tr_caller_of(const tr_principal_copy *copy, tr_caller *who);
 /* A registration: subject, data key and records, prepared; the job is tr_registration_insert. */
 typedef struct tr_registration {
     tr_vault *vault;

@@ -29,7 +29,8 @@ const tr_route tr_routes[] = {
     {"PUT", "/v1/types/{name}", TR_DO_TYPE_PUT, TR_BODY_JSON, M, NULL, tr_types_put},
     {"DELETE", "/v1/types/{name}", TR_DO_TYPE_DELETE, TR_BODY_NONE, M, NULL, tr_types_delete},
 
-    {"GET", "/v1/activities", TR_DO_ACTIVITY_LIST, TR_BODY_NONE, L, NULL, tr_activities_list},
+    {"GET", "/v1/activities", TR_DO_ACTIVITY_LIST, TR_BODY_NONE, L | TR_ROUTE_MEDIA, "format",
+     tr_activities_list},
     {"POST", "/v1/activities", TR_DO_ACTIVITY_CREATE, TR_BODY_JSON, 0, NULL, tr_activities_create},
     {"GET", "/v1/activities/{id}", TR_DO_ACTIVITY_READ, TR_BODY_NONE, 0, NULL, tr_activities_read},
     {"PUT", "/v1/activities/{id}", TR_DO_ACTIVITY_REPLACE, TR_BODY_JSON, M, NULL, tr_activities_replace},
@@ -38,6 +39,8 @@ const tr_route tr_routes[] = {
     {"POST", "/v1/subjects", TR_DO_SUBJECT_CREATE, TR_BODY_JSON, 0, NULL, tr_subjects_create},
     {"GET", "/v1/subjects/{id}", TR_DO_SUBJECT_READ, TR_BODY_NONE, 0, NULL, tr_subjects_read},
     {"DELETE", "/v1/subjects/{id}", TR_DO_SUBJECT_DELETE, TR_BODY_NONE, 0, NULL, tr_subjects_delete},
+    {"GET", "/v1/subjects/{id}/export", TR_DO_SUBJECT_EXPORT, TR_BODY_NONE, TR_ROUTE_MEDIA, "language",
+     tr_export_subject},
     {"GET", "/v1/subjects/{id}/accesses", TR_DO_ACCESS_LIST, TR_BODY_NONE, L, NULL, tr_accesses},
 
     {"GET", "/v1/subjects/{id}/records", TR_DO_RECORD_LIST, TR_BODY_NONE, L, "type", tr_records_list},
@@ -60,11 +63,39 @@ const tr_route tr_routes[] = {
     {"DELETE", "/v1/subjects/{id}/grants/{gid}", TR_DO_GRANT_WITHDRAW, TR_BODY_NONE, 0, NULL,
      tr_grants_withdraw},
 
+    {"GET", "/v1/requests", TR_DO_REQUEST_LIST, TR_BODY_NONE, L, "subject,open,overdue", tr_requests_list},
+    {"POST", "/v1/requests", TR_DO_REQUEST_CREATE, TR_BODY_JSON, 0, NULL, tr_requests_create},
+    {"GET", "/v1/requests/{id}", TR_DO_REQUEST_READ, TR_BODY_NONE, 0, NULL, tr_requests_read},
+    {"GET", "/v1/requests/{id}/receipt", TR_DO_REQUEST_RECEIPT, TR_BODY_NONE, 0, NULL, tr_requests_receipt},
+    {"GET", "/v1/requests/{id}/package", TR_DO_REQUEST_PACKAGE, TR_BODY_NONE, TR_ROUTE_MEDIA, "language",
+     tr_export_request},
+    {"POST", "/v1/requests/{id}/verify", TR_DO_REQUEST_VERIFY, TR_BODY_JSON, M, NULL, tr_requests_verify},
+    {"POST", "/v1/requests/{id}/assign", TR_DO_REQUEST_ASSIGN, TR_BODY_JSON, M, NULL, tr_requests_assign},
+    {"POST", "/v1/requests/{id}/extend", TR_DO_REQUEST_EXTEND, TR_BODY_JSON, M, NULL, tr_requests_extend},
+    {"POST", "/v1/requests/{id}/refuse", TR_DO_REQUEST_REFUSE, TR_BODY_JSON, M, NULL, tr_requests_refuse},
+    {"POST", "/v1/requests/{id}/fulfil", TR_DO_REQUEST_FULFIL, TR_BODY_JSON, M | TR_ROUTE_REREAD, NULL,
+     tr_requests_fulfil},
+
+    {"GET", "/v1/subjects/{id}/holds", TR_DO_HOLD_LIST, TR_BODY_NONE, L, NULL, tr_holds_list},
+    {"POST", "/v1/subjects/{id}/holds", TR_DO_HOLD_CREATE, TR_BODY_JSON, 0, NULL, tr_holds_create},
+    {"DELETE", "/v1/subjects/{id}/holds/{hid}", TR_DO_HOLD_LIFT, TR_BODY_NONE, 0, NULL, tr_holds_lift},
+    {"POST", "/v1/subjects/{id}/restriction", TR_DO_SUBJECT_RESTRICT, TR_BODY_NONE, 0, NULL,
+     tr_restriction_post},
+    {"DELETE", "/v1/subjects/{id}/restriction", TR_DO_SUBJECT_UNRESTRICT, TR_BODY_NONE, 0, NULL,
+     tr_restriction_delete},
+
     {"GET", "/v1/audit", TR_DO_AUDIT_READ, TR_BODY_NONE, L, "order,subject", tr_audit_read},
 
     {"GET", "/v1/keys", TR_DO_KEYS_LIST, TR_BODY_NONE, 0, NULL, tr_keys_get},
     {"POST", "/v1/keys/rotate", TR_DO_KEYS_ROTATE, TR_BODY_NONE, 0, NULL, tr_keys_post_rotate},
     {"DELETE", "/v1/keys/{version}", TR_DO_KEYS_RETIRE, TR_BODY_NONE, 0, NULL, tr_keys_delete},
+
+    {"GET", "/v1/snapshots", TR_DO_SNAPSHOT_LIST, TR_BODY_NONE, 0, NULL, tr_snapshots_show},
+    {"POST", "/v1/snapshots", TR_DO_SNAPSHOT_CREATE, TR_BODY_NONE, 0, NULL, tr_snapshots_post},
+    {"GET", "/v1/snapshots/{id}", TR_DO_SNAPSHOT_READ, TR_BODY_NONE, 0, NULL, tr_snapshots_show_one},
+    {"DELETE", "/v1/snapshots/{id}", TR_DO_SNAPSHOT_DELETE, TR_BODY_NONE, 0, NULL, tr_snapshots_delete},
+    {"POST", "/v1/snapshots/{id}/verify", TR_DO_SNAPSHOT_VERIFY, TR_BODY_NONE, 0, NULL,
+     tr_snapshots_post_verify},
 
     {"GET", "/v1/about", TR_DO_SYSTEM_ABOUT, TR_BODY_NONE, 0, NULL, tr_about},
     {"GET", "/healthz", TR_DO_SYSTEM_HEALTH, TR_BODY_NONE, 0, NULL, tr_health},

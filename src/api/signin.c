@@ -1,4 +1,5 @@
-/* Sign-in. An unknown uid, a disabled principal and a wrong password cost the same and answer the same. */
+/* Sign-in. An unknown uid, a disabled principal and a wrong password cost the same and answer the same: what
+ * is sealed of a principal is opened only once its password was right. */
 #include <string.h>
 
 #include "api/resources.h"
@@ -15,18 +16,6 @@ struct sign_in {
     char oldest[TR_CLIENT_LEN + 1]; /* a session that had to make room, or "" */
     int64_t oldest_at;
 };
-
-void tr_caller_of(const tr_principal_copy *copy, tr_caller *who) {
-    memset(who, 0, sizeof *who);
-    who->principal = copy->row.id;
-    who->role = copy->row.role;
-    who->has_subject = copy->row.has_subject;
-    who->subject = copy->row.subject;
-    who->may_register = copy->row.may_register;
-    who->password_initial = copy->row.password_initial;
-    memcpy(who->uid, copy->uid, sizeof who->uid);
-    memcpy(who->name, copy->name, sizeof who->name);
-}
 
 void tr_self_json(tr_buf *out, const char *name, const tr_caller *who) {
     tr_jw_open(out, name, '{');
@@ -122,7 +111,7 @@ static tr_status check(struct sign_in *s, const char *uid, const char *password,
     tr_status st = tr_store_reader(tr_vault_store(s->call->vault), &s->call->db, err);
     if (st != TR_OK)
         return st;
-    st = tr_principal_by_uid(s->call->db, uid, tr_principal_keep, &s->principal, err);
+    st = tr_principal_find(s->call->vault, s->call->db, uid, &s->principal, err);
     bool known = st == TR_OK;
     if (!known && st != TR_E_NOT_FOUND)
         return st;
@@ -131,7 +120,13 @@ static tr_status check(struct sign_in *s, const char *uid, const char *password,
         s->event.who = &s->who;
     }
     const char *stored = known && !s->principal.row.disabled ? s->principal.row.password : NULL;
-    return tr_password_check(stored, password, strlen(password), match, err);
+    st = tr_password_check(stored, password, strlen(password), match, err);
+    if (st != TR_OK || !*match)
+        return st;
+    st = tr_principal_open(s->call->vault, s->call->db, &s->principal, err);
+    tr_caller_of(&s->principal, &s->who);
+    *match = st != TR_E_NOT_FOUND; /* erased a moment ago */
+    return *match ? st : TR_OK;
 }
 
 static void clear_sign_in(void *sign_in) {

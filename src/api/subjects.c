@@ -1,12 +1,12 @@
-/* Data subjects: registered by services, read and deleted by themselves. */
+/* Data subjects: registered by services, read by themselves. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/resources.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "vault/datakeys.h"
+#include "vault/retention.h"
 
 tr_status tr_within(tr_status status, const char *prefix, tr_error *err) {
     if (err && status == TR_E_VALIDATION) {
@@ -125,7 +125,15 @@ tr_status tr_subjects_create(tr_call *call, tr_error *err) {
     return TR_OK;
 }
 
-/* ---- read, delete ---- */
+/* ---- read ---- */
+
+/* A service learns of the types that it was granted, no others. */
+static tr_status retention_row(void *context, const tr_retention_due *due, tr_error *err) {
+    tr_call *call = context;
+    if (tr_access_may(&call->access, due->type, TR_ACT_READ | TR_ACT_WRITE | TR_ACT_EXPORT))
+        tr_retention_json(&call->response->body, due);
+    return tr_buf_ok(&call->response->body, err);
+}
 
 tr_status tr_subjects_read(tr_call *call, tr_error *err) {
     tr_subject_row row;
@@ -138,30 +146,9 @@ tr_status tr_subjects_read(tr_call *call, tr_error *err) {
     tr_jw_uuid(out, "id", &row.id);
     tr_jw_time(out, "created_at", row.created_at);
     tr_jw_bool(out, "restricted", row.restricted_at != 0);
+    tr_jw_open(out, "retention", '[');
+    st = tr_retention_list(call->vault, call->db, &call->subject, retention_row, call, err);
+    tr_jw_close(out, ']');
     tr_jw_close(out, '}');
-    return TR_OK;
-}
-
-static tr_status remove_it(void *context, tr_db *tx, tr_error *err) {
-    tr_call *call = context;
-    return tr_subject_delete(tx, &call->subject, err);
-}
-
-/* What the deleted pages held must not stay in a write-ahead log either. */
-static void after_delete(tr_call *call) {
-    tr_error err = {0};
-    tr_datakey_forget(call->vault, &call->subject);
-    tr_session_forget(call->vault, &call->who->principal, NULL);
-    if (tr_store_checkpoint(tr_vault_store(call->vault), &err) != TR_OK)
-        tr_log(TR_LOG_ERROR, "checkpoint_failed", TR_F_TEXT("reason", tr_status_slug(err.status)));
-}
-
-tr_status tr_subjects_delete(tr_call *call, tr_error *err) {
-    (void)err;
-    call->effect = remove_it;
-    call->effect_context = call;
-    call->after_commit = after_delete;
-    call->session_ends = true;
-    call->response->status = 204;
-    return TR_OK;
+    return st == TR_OK ? tr_buf_ok(out, err) : st;
 }

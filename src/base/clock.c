@@ -6,10 +6,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* What RFC 3339 can write: 0001-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z. */
-#define TIME_LEAST INT64_C(-62135596800000)
-#define TIME_MOST  INT64_C(253402300799999)
-
 static _Atomic int64_t test_now; /* the process's own; 0 outside tests */
 
 #ifdef TR_TEST_HOOKS
@@ -55,8 +51,8 @@ int64_t tr_monotonic_ms(void) {
 }
 
 void tr_time_format(int64_t ms, char out[TR_TIME_TEXT]) {
-    if (ms < TIME_LEAST || ms > TIME_MOST)
-        ms = ms < TIME_LEAST ? TIME_LEAST : TIME_MOST;
+    if (ms < TR_TIME_LEAST || ms > TR_TIME_MOST)
+        ms = ms < TR_TIME_LEAST ? TR_TIME_LEAST : TR_TIME_MOST;
     int64_t seconds = ms / 1000, rest = ms % 1000;
     if (rest < 0) {
         rest += 1000;
@@ -82,7 +78,7 @@ static bool digits(const char *text, int count, int *value) {
     return true;
 }
 
-static int days_in_month(int year, int month) {
+int tr_days_in_month(int year, int month) {
     static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     return days[month - 1] + (month == 2 && leap);
@@ -121,7 +117,7 @@ bool tr_time_parse(const char *text, size_t len, int64_t *ms) {
         !digits(text + 11, 2, &h) || text[13] != ':' || !digits(text + 14, 2, &m) || text[16] != ':' ||
         !digits(text + 17, 2, &s))
         return false;
-    if (year < 1 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || h > 23 ||
+    if (year < 1 || month < 1 || month > 12 || day < 1 || day > tr_days_in_month(year, month) || h > 23 ||
         m > 59 || s > 60)
         return false;
     if (!parse_fraction(text + 19, len - 19, &used, &milli) ||
@@ -134,5 +130,5 @@ bool tr_time_parse(const char *text, size_t len, int64_t *ms) {
     struct tm tm = {
         .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = h, .tm_min = m, .tm_sec = s};
     *ms = ((int64_t)timegm(&tm) - (int64_t)offset * 60) * 1000 + milli;
-    return *ms >= TIME_LEAST && *ms <= TIME_MOST;
+    return *ms >= TR_TIME_LEAST && *ms <= TR_TIME_MOST;
 }

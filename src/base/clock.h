@@ -9,6 +9,9 @@
 #include "base/status.h"
 
 #define TR_TIME_TEXT 25 /* "2026-11-24T12:00:00.000Z" and NUL */
+/* What RFC 3339 can write: 0001-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z. */
+#define TR_TIME_LEAST INT64_C(-62135596800000)
+#define TR_TIME_MOST  INT64_C(253402300799999)
 
 /* Wall-clock time in ms. Tests may move it: TRESOR_TEST_CLOCK_OFFSET_MS (read once, only in builds with
  * TR_TEST_HOOKS) or tr_clock_set_for_test(). */
@@ -24,5 +27,6 @@ void tr_time_format(int64_t ms, char out[TR_TIME_TEXT]);
 /* Read an RFC 3339 date-time (any offset; fraction up to ns is cut to ms; years 0001 to 9999; a leap second
  * is taken as the next second). Returns false when it is not one. */
 bool tr_time_parse(const char *text, size_t len, int64_t *ms);
+int tr_days_in_month(int year, int month); /* 1 to 12, Gregorian */
 
 #endif

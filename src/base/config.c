@@ -43,7 +43,19 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
     X(sign_in_free_tries, NUMBER, "5", 1, 1000,                                                              \
       "failed sign-ins of a uid from an address before delays begin")                                        \
     X(rate_per_minute, NUMBER, "0", 0, 10000000, "requests of a principal in a minute; 0: no limit")         \
-    X(key_rotation, NUMBER, "90", 0, 36500, "days after which the master key is rotated; 0: never")
+    X(backup_dir, TEXT, "", 0, 0, "the folder that snapshots go to; empty: there is no backup")              \
+    X(backup_every_s, NUMBER, "86400", 0, 31536000, "a snapshot is made so often; 0: when asked for")        \
+    X(backup_keep_last, NUMBER, "7", 1, 100000, "the newest snapshots that are kept")                        \
+    X(backup_keep_daily, NUMBER, "7", 0, 100000, "days of which the newest snapshot is kept")                \
+    X(backup_keep_weekly, NUMBER, "5", 0, 100000, "weeks of which the newest snapshot is kept")              \
+    X(backup_keep_monthly, NUMBER, "12", 0, 100000, "months of which the newest snapshot is kept")           \
+    X(key_rotation, NUMBER, "90", 0, 36500, "days after which the master key is rotated; 0: never")          \
+    X(controller, TEXT, "", 0, 0,                                                                            \
+      "name and address of the controller, for what data subjects get; empty: as the activities say")        \
+    X(deadline_rule, TEXT, "fadp", 0, 0,                                                                     \
+      "when data subjects' requests are due: fadp (30 days) or gdpr (one month)")                            \
+    X(time_zone, TEXT, "Europe/Zurich", 0, 0, "the controller's time zone, in which their days are counted") \
+    X(extension_days, NUMBER, "60", 1, 365, "how many days such a request may be put off at most (fadp)")
 
 enum {
 #define INDEX(field, kind, fallback, least, most, meaning) INDEX_##field,
@@ -304,6 +316,9 @@ tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr
         st = read_flags(config, argc, argv, own_flags, NULL, rest, rest_count, err);
     if (st == TR_OK && config->data[0] == '\0')
         st = tr_fail(err, TR_E_CONFIG, "data", "names no folder");
+    if (st == TR_OK && strcmp(config->deadline_rule, "fadp") != 0 &&
+        strcmp(config->deadline_rule, "gdpr") != 0)
+        st = tr_fail(err, TR_E_CONFIG, "deadline_rule", "must be fadp or gdpr");
     if (st == TR_OK && (config->tls_cert[0] == '\0') != (config->tls_key[0] == '\0'))
         st = tr_fail(err, TR_E_CONFIG, "tls_key", "tls_cert and tls_key must be given together");
     if (st == TR_OK && config->tls_cert[0] == '\0')

@@ -40,6 +40,13 @@ typedef struct tr_config {
     int64_t sign_in_free_tries;  /* failures before delays begin; default 5 */
     int64_t rate_per_minute;     /* authenticated requests of a principal; 0 = no limit (default) */
     int64_t key_rotation;        /* days after which a master key is replaced; 0 = never; default 90 */
+    char controller[400];        /* who is responsible, for packages; default "": what the activities say */
+    char deadline_rule[8];       /* "fadp" (default) or "gdpr": when requests of data subjects are due */
+    char time_zone[64];          /* the controller's, an IANA name; default Europe/Zurich */
+    int64_t extension_days;      /* how far such a request may be put off at most (fadp); default 60 */
+    char backup_dir[512];        /* where snapshots go (vault/snapshots.h); default "": no backup */
+    int64_t backup_every_s;      /* a snapshot is made so often; 0 = only when asked for; default 86400 */
+    int64_t backup_keep_last, backup_keep_daily, backup_keep_weekly, backup_keep_monthly; /* 7, 7, 5, 12 */
 } tr_config;
 
 typedef struct tr_config_setting {

@@ -30,6 +30,7 @@
     X(TR_E_CONFLICT, "conflict")                                                                             \
     X(TR_E_IN_PROGRESS, "request-in-progress") /* same Idempotency-Key is running */                         \
     X(TR_E_RESTRICTED, "subject-restricted")                                                                 \
+    X(TR_E_HOLD, "legal-hold") /* one stands, and is named */                                                \
     X(TR_E_PRECONDITION, "precondition-failed")                                                              \
     X(TR_E_TOO_LARGE, "content-too-large")                                                                   \
     X(TR_E_MEDIA_TYPE, "unsupported-media-type")                                                             \

@@ -172,6 +172,17 @@ static tr_status print_body(void *context, const tr_client_response *response, c
     return print(bytes, n, err);
 }
 
+/* JSON on one line gets its newline for the terminal; a file is what it is. */
+static bool is_json(const tr_client_response *response) {
+    for (const char *line = response->head.data, *end; line && (end = strchr(line, '\n')); line = end + 1) {
+        const char *value = header_value(line, "content-type");
+        const char *json = value ? strstr(value, "json") : NULL;
+        if (value)
+            return json && json < end;
+    }
+    return false;
+}
+
 /* ---- all ---- */
 
 static tr_status call(const struct arguments *a, const tr_exchange *wanted, long *status, tr_error *err) {
@@ -194,7 +205,7 @@ static tr_status call(const struct arguments *a, const tr_exchange *wanted, long
     exchange.sink = (tr_client_handler){a->include ? print_head : NULL, print_body, &last};
     TR_TRY(tr_exchange_run(&exchange, &answer, err));
     *status = answer.response.status;
-    if (last != '\n')
+    if (last != '\n' && is_json(&answer.response))
         TR_TRY(print("\n", 1, err));
     if (answer.advice[0])
         fprintf(stderr, "tresor: %s\n", answer.advice);

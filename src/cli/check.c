@@ -12,6 +12,7 @@
 #include "cli/unlock.h"
 #include "crypto/keyring.h"
 #include "http/server.h"
+#include "vault/deadline.h"
 #include "vault/vault.h"
 
 #define WARN_DAYS 14
@@ -184,6 +185,8 @@ tr_exit tr_cli_check(const tr_config *config, const tr_error *settings) {
         return r.first;
     }
     if (tr_cli_check_listen(config, &err) != TR_OK)
+        problem(&r, &err);
+    if (tr_deadline_zone(config->time_zone, &err) != TR_OK)
         problem(&r, &err);
     if (check_folder(config, &err) != TR_OK)
         problem(&r, &err);

@@ -25,7 +25,8 @@
     X(TR_EXIT_AUDIT, 6, "the audit log's chain is broken")                                                   \
     X(TR_EXIT_STORAGE, 7, "storage is full or failed")                                                       \
     X(TR_EXIT_HSM, 8, "the HSM that keeps the keys is missing or fails")                                     \
-    X(TR_EXIT_SHARES, 9, "too few shares of the keyring")
+    X(TR_EXIT_SHARES, 9, "too few shares of the keyring")                                                    \
+    X(TR_EXIT_UNPROVEN, 10, "a receipt or package is not what the vault signed")
 
 typedef enum tr_exit {
 #define TR_EXIT_ENUM(name, code, meaning) name = code,
@@ -44,7 +45,7 @@ typedef struct tr_cli_command {
 } tr_cli_command;
 
 extern const tr_cli_command tr_cli_init, tr_cli_serve, tr_cli_health, tr_cli_call, tr_cli_token, tr_cli_audit,
-    tr_cli_keys, tr_cli_restore, tr_cli_version;
+    tr_cli_keys, tr_cli_request, tr_cli_backup, tr_cli_restore, tr_cli_version;
 
 /* The exit code for a status. */
 tr_exit tr_cli_exit(tr_status status);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/client.h"
+#include "cli/fetch.h"
 #include "cli/options.h"
 
 #define ANSWER_MAX 4096
@@ -42,22 +42,9 @@ static tr_status own_url(const tr_config *config, char *url, size_t size, tr_err
     return TR_OK;
 }
 
-static tr_status keep(void *context, const tr_client_response *response, const char *bytes, size_t n,
-                      tr_error *err) {
-    tr_buf *text = context;
-    (void)response;
-    tr_buf_append(text, bytes, n);
-    if (text->len > ANSWER_MAX)
-        return tr_fail(err, TR_E_TOO_LARGE, NULL, "the answer is not one of a Tresor server");
-    return tr_buf_ok(text, err);
-}
-
 static tr_status ask(const struct arguments *a, const tr_config *config, long seconds, tr_buf *text,
                      long *status, tr_error *err) {
     char url[256], room[PATH_MAX];
-    bool sent;
-    tr_client *client = NULL;
-    tr_client_response response = {0};
     tr_client_options options = {.url = a->url ? a->url : url};
     tr_status st = TR_OK;
     if (!a->url)
@@ -71,14 +58,8 @@ static tr_status ask(const struct arguments *a, const tr_config *config, long se
      * The file that is trusted is the server's own, and nothing secret is sent. */
     options.any_name = !a->url;
     options.connect_seconds = options.quiet_seconds = seconds;
-    TR_TRY(tr_client_new(&options, &client, err));
-    tr_client_request request = {.method = "GET", .path = a->live ? "/healthz" : "/readyz"};
-    tr_client_handler handler = {.body = keep, .context = text};
-    TR_TRY(tr_client_send(client, &request, &response, &handler, &sent, err));
-    *status = response.status;
+    st = tr_fetch(&options, a->live ? "/healthz" : "/readyz", ANSWER_MAX, text, status, err);
 out:
-    tr_client_response_clear(&response);
-    tr_client_free(client);
     return st;
 }
 

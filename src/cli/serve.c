@@ -16,6 +16,7 @@
 #include "cli/unseal.h"
 #include "http/server.h"
 #include "vault/audit.h"
+#include "vault/deadline.h"
 #include "vault/vault.h"
 
 #define SWEEP_SECONDS   60
@@ -324,6 +325,9 @@ static tr_status serve(const tr_config *config, tr_error *err) {
     watched_signals(&set);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return tr_fail(err, TR_E_INTERNAL, NULL, "the signals cannot be blocked");
+    st = tr_deadline_zone(config->time_zone, err); /* also before any thread */
+    if (st != TR_OK)
+        return st;
     tr_log(TR_LOG_INFO, "starting", TR_F_TEXT("version", TRESOR_VERSION), TR_F_TEXT("data", config->data));
     if (!tr_secret_heap_locked())
         tr_log(TR_LOG_WARN, "secrets.not_locked",

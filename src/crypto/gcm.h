@@ -1,5 +1,5 @@
-/* AES-256-GCM with a 96-bit nonce and a 128-bit tag (SP 800-38D), for aead.c and its known-answer tests only:
- * whoever calls this must see to it that a nonce is used once a key. */
+/* AES-256-GCM with a 96-bit nonce and a 128-bit tag (SP 800-38D), for what is built on it in src/crypto and
+ * known-answer tests only: whoever calls this must see to it that a nonce is used once a key. */
 #ifndef TR_CRYPTO_GCM_H
 #define TR_CRYPTO_GCM_H
 

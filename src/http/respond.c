@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/secret.h"
 #include "http/http_internal.h"
 
@@ -17,9 +18,10 @@
 
 typedef struct sink {
     const tr_wire *wire;
-    tr_budget budget;
+    tr_budget budget, budget_most;
     size_t len, most;
     bool failed;
+    bool chunked; /* of a stream */
     char bytes[SINK_BYTES];
 } sink;
 
@@ -70,6 +72,43 @@ static void put_file(sink *s, int fd, int64_t len) {
     }
 }
 
+/* ---- a streamed body ---- */
+
+static void put_chunk(sink *s, const char *bytes, size_t n) {
+    char size[24];
+    if (n == 0)
+        return; /* it would end the body */
+    (void)snprintf(size, sizeof size, "%zx\r\n", n);
+    if (s->chunked)
+        put(s, size, strlen(size));
+    put(s, bytes, n);
+    if (s->chunked)
+        put(s, "\r\n", 2);
+}
+
+static tr_status write_streamed(void *context, const void *bytes, size_t n, tr_error *err) {
+    sink *s = context;
+    /* Who reads as fast as one must has the request's time anew, however long the body is. */
+    s->budget += (int64_t)n * 1000000 / SLOWEST_BYTES_PER_SECOND;
+    if (s->budget > s->budget_most)
+        s->budget = s->budget_most;
+    put_chunk(s, bytes, n);
+    return s->failed ? tr_fail(err, TR_E_TIMEOUT, NULL, "the client is gone, or reads too slowly") : TR_OK;
+}
+
+static void put_stream(sink *s, tr_response *response) {
+    tr_error err = {0};
+    put_chunk(s, response->body.data, response->body.len);
+    tr_status st = response->stream(response->stream_context, write_streamed, s, &err);
+    if (st == TR_OK && s->chunked)
+        put(s, "0\r\n\r\n", 5);
+    if (st == TR_OK)
+        return;
+    tr_log(st == TR_E_TIMEOUT ? TR_LOG_INFO : TR_LOG_WARN, "response_cut",
+           TR_F_TEXT("reason", tr_status_slug(st)), TR_F_TEXT("what", err.what));
+    s->failed = true;
+}
+
 /* IMF-fixdate (RFC 9110, 5.6.7), whatever the locale. */
 static void format_date(char out[32]) {
     static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
@@ -114,7 +153,10 @@ static void put_head(sink *s, const tr_exchange *x, const tr_response *response,
         put_field(s, response->headers[i].name, response->headers[i].value);
     if (response->content_type && !no_content)
         put_field(s, "Content-Type", response->content_type);
-    if (!no_content) {
+    if (response->stream && !no_content) {
+        if (s->chunked)
+            put_field(s, "Transfer-Encoding", "chunked");
+    } else if (!no_content) {
         (void)snprintf(text, sizeof text, "%lld",
                        (long long)response->body.len +
                            (long long)(response->body_fd >= 0 ? response->body_fd_len : 0));
@@ -137,7 +179,9 @@ void tr_respond(tr_exchange *x, tr_response *response) {
     else if (response->status < 200 || response->status > 599)
         tr_problem(response, &x->request.id, TR_E_INTERNAL, "the request was not answered");
     count(x->server, response->status); /* before anyone can have seen the answer */
-    if (response->close)
+    /* A client of HTTP/1.0 knows no chunks: there the end of the connection is the body's. */
+    bool chunked = response->stream && x->info->http_version && strcmp(x->info->http_version, "1.0") != 0;
+    if (response->close || (response->stream && !chunked))
         x->keep = false;
     bool no_content = response->status == 204 || response->status == 304;
     bool head_only = no_content || strcmp(x->request.method, "HEAD") == 0;
@@ -146,10 +190,14 @@ void tr_respond(tr_exchange *x, tr_response *response) {
     s.wire = &x->wire;
     s.budget = x->server->request_timeout_ms * 1000 +
                ((int64_t)response->body.len + file_len) * 1000000 / SLOWEST_BYTES_PER_SECOND;
+    s.budget_most = s.budget;
     s.len = s.most = 0;
     s.failed = false;
+    s.chunked = chunked;
     put_head(&s, x, response, no_content);
-    if (!head_only) {
+    if (!head_only && response->stream) {
+        put_stream(&s, response);
+    } else if (!head_only) {
         put(&s, response->body.data, response->body.len);
         put_file(&s, response->body_fd, file_len);
     }

@@ -4,10 +4,10 @@
  * It parses, limits, hands each request to one handler and sends the response. It adds to every response:
  * X-Request-Id, Date, Cache-Control: no-store (unless the handler set one), X-Content-Type-Options: nosniff,
  * Strict-Transport-Security (over TLS), Content-Security-Policy: default-src 'none'; frame-ancestors 'none'
- * (unless set), Referrer-Policy: no-referrer, Content-Length (also for HEAD, whose body is not sent). What
- * CivetWeb itself would answer (bad request line, header too large, time-out) goes out as a problem document
- * (RFC 9457) too. A request whose body the handler did not read to the end: up to 64 KiB are drained, else
- * the connection is closed.
+ * (unless set), Referrer-Policy: no-referrer, Content-Length (also for HEAD, whose body is not sent; a
+ * streamed body is chunked instead). What CivetWeb itself would answer (bad request line, header too large,
+ * time-out) goes out as a problem document (RFC 9457) too. A request whose body the handler did not read to
+ * the end: up to 64 KiB are drained, else the connection is closed.
  */
 #ifndef TR_HTTP_SERVER_H
 #define TR_HTTP_SERVER_H

@@ -213,6 +213,10 @@ typedef struct tr_subject_row {
 } tr_subject_row;
 tr_status tr_subject_insert(tr_db *tx, const tr_subject_row *row, tr_error *err);
 tr_status tr_subject_get(tr_db *db, const tr_uuid *id, tr_subject_row *row, tr_error *err);
+typedef tr_status (*tr_uuid_fn)(void *context, const tr_uuid *id, tr_error *err);
+/* The ids of all, those that are being erased too. */
+tr_status tr_subject_ids(tr_db *db, const tr_uuid *after, int limit, tr_uuid_fn fn, void *context,
+                         tr_error *err);
 /* The subject with its records, versions, index entries, grants, outcomes, and its principals with their
  * sessions; in the keys database its data key. */
 tr_status tr_subject_delete(tr_db *tx, const tr_uuid *id, tr_error *err);
@@ -252,9 +256,37 @@ tr_status tr_record_list(tr_db *db, const tr_uuid *subject, const char *type, co
 /* The history, newest first, without the stored version. */
 tr_status tr_record_versions(tr_db *db, const tr_uuid *id, int limit, tr_record_fn fn, void *context,
                              tr_error *err);
+/* How many records a subject has, and how many older versions of them. */
+tr_status tr_record_count(tr_db *db, const tr_uuid *subject, int64_t *records, int64_t *versions,
+                          tr_error *err);
 /* Records whose field has this mac, by record id. `sealed` is empty here. */
 tr_status tr_index_find(tr_db *db, const char *type, const char *field, const uint8_t mac[16],
                         const tr_uuid *after, int limit, tr_record_fn fn, void *context, tr_error *err);
+
+/* ---- records by age: for retention ---- */
+typedef struct tr_age_mark { /* a place in the order by age; zero: the beginning */
+    int64_t created_at, number;
+} tr_age_mark;
+typedef struct tr_aged_record {
+    tr_uuid id, subject;
+    tr_age_mark mark;
+    int64_t weight; /* rows that its deletion costs: its versions', a long payload counted as several */
+} tr_aged_record;
+typedef tr_status (*tr_aged_record_fn)(void *context, const tr_aged_record *row, tr_error *err);
+/* Records of a type behind `after`, the oldest first. */
+tr_status tr_record_by_age(tr_db *db, const char *type, const tr_age_mark *after, int limit,
+                           tr_aged_record_fn fn, void *context, tr_error *err);
+/* What a subject has of each type. */
+typedef struct tr_record_ages {
+    const char *type;
+    int64_t count, oldest, newest; /* created_at */
+} tr_record_ages;
+typedef tr_status (*tr_record_ages_fn)(void *context, const tr_record_ages *row, tr_error *err);
+tr_status tr_record_ages_list(tr_db *db, const tr_uuid *subject, tr_record_ages_fn fn, void *context,
+                              tr_error *err);
+/* How many of a type a subject has that were created no later than `until`. */
+tr_status tr_record_count_until(tr_db *db, const tr_uuid *subject, const char *type, int64_t until,
+                                int64_t *count, tr_error *err);
 
 /* ---- activities (purposes) ---- */
 typedef struct tr_activity {
@@ -263,6 +295,8 @@ typedef struct tr_activity {
     int64_t created_at, updated_at;
     int64_t ended_at; /* 0: live */
     int64_t version;
+    int64_t expires_at; /* its end, known beforehand; 0: it has none */
+    bool retains;       /* it says how long records of some types are kept */
 } tr_activity;
 typedef tr_status (*tr_activity_fn)(void *context, const tr_activity *row, tr_error *err);
 tr_status tr_activity_insert(tr_db *tx, const tr_activity *row, tr_error *err);
@@ -270,6 +304,14 @@ tr_status tr_activity_update(tr_db *tx, const tr_activity *row, tr_error *err); 
 tr_status tr_activity_get(tr_db *db, const tr_uuid *id, tr_activity_fn fn, void *context, tr_error *err);
 tr_status tr_activity_list(tr_db *db, const tr_uuid *after, int limit, tr_activity_fn fn, void *context,
                            tr_error *err);
+/* Those that retain. */
+tr_status tr_activity_retaining(tr_db *db, const tr_uuid *after, int limit, tr_activity_fn fn, void *context,
+                                tr_error *err);
+/* Those that have expired and are not yet marked as ended, the oldest first. */
+tr_status tr_activity_expired(tr_db *db, int64_t now, int limit, tr_activity_fn fn, void *context,
+                              tr_error *err);
+/* A number that is greater after each change to any activity. */
+tr_status tr_activity_stamp(tr_db *db, int64_t *stamp, tr_error *err);
 
 /* ---- grants ---- */
 enum { TR_ACT_READ = 1, TR_ACT_WRITE = 2, TR_ACT_EXPORT = 4 };
@@ -292,6 +334,10 @@ tr_status tr_grant_insert(tr_db *tx, const tr_grant *row,
 tr_status tr_grant_get(tr_db *db, const tr_uuid *subject, const tr_uuid *id, tr_grant_fn fn, void *context,
                        tr_error *err);
 tr_status tr_grant_withdraw(tr_db *tx, const tr_uuid *subject, const tr_uuid *id, int64_t at, tr_error *err);
+/* All of this subject's for this activity that are neither withdrawn nor expired at `at`; fn gets the grantee
+ * of each, and only reads. */
+tr_status tr_grant_withdraw_all(tr_db *tx, const tr_uuid *subject, const tr_uuid *activity, int64_t at,
+                                tr_uuid_fn fn, void *context, tr_error *err);
 tr_status tr_grant_list(tr_db *db, const tr_uuid *subject, const tr_uuid *after, int limit, tr_grant_fn fn,
                         void *context, tr_error *err);
 /* Those of this subject for this grantee that are neither withdrawn nor expired and whose activity is live.
@@ -340,11 +386,11 @@ tr_status tr_dsr_get(tr_db *db, const tr_uuid *id, tr_dsr_fn fn, void *context, 
 /* All but id, subject, kind and received_at; row->version must be the stored version + 1, else
  * TR_E_PRECONDITION. */
 tr_status tr_dsr_update(tr_db *tx, const tr_dsr *row, tr_error *err);
-/* subject NULL: of all; open: only those not closed; due_before 0: whenever due. */
+/* subject NULL: of all; assignee NULL: anybody's; due_before 0: whenever due. */
 typedef struct tr_dsr_filter {
     const tr_uuid *subject;
     const tr_uuid *assignee;
-    bool open;
+    bool open, closed; /* only those not closed, or closed; neither: both */
     int64_t due_before;
 } tr_dsr_filter;
 tr_status tr_dsr_list(tr_db *db, const tr_dsr_filter *filter, const tr_uuid *after, int limit, tr_dsr_fn fn,
@@ -410,6 +456,9 @@ typedef tr_status (*tr_erasure_fn)(void *context, const tr_erasure *row, tr_erro
 tr_status tr_erasure_begin(tr_db *tx, const tr_uuid *subject, const tr_uuid *request, int64_t at,
                            tr_error *err);
 tr_status tr_erasure_get(tr_db *db, const tr_uuid *subject, tr_erasure *row, tr_error *err); /* NOT_FOUND */
+/* The vault's half of one that keys.db knows already, where the vault is older than it (a cut-off, a restored
+ * snapshot). TR_E_NOT_FOUND when it needs none. */
+tr_status tr_erasure_begin_again(tr_db *tx, const tr_uuid *subject, const tr_uuid *request, tr_error *err);
 /* Delete up to `limit` records (with versions and index entries), counting them in the row; *left says
  * whether there are more. When none is left the subject's row goes, and the phase is 1. */
 tr_status tr_erasure_step(tr_db *tx, const tr_uuid *subject, int limit, bool *left, tr_error *err);
@@ -425,7 +474,7 @@ tr_status tr_ledger_list(tr_db *db, int64_t after, int limit, tr_ledger_fn fn, v
 typedef tr_status (*tr_key_fn)(void *context, uint32_t master, tr_bytes wrapped, tr_error *err);
 tr_status tr_key_insert(tr_db *tx, const tr_uuid *subject, uint32_t master, tr_bytes wrapped, tr_error *err);
 tr_status tr_key_get(tr_db *db, const tr_uuid *subject, tr_key_fn fn, void *context, tr_error *err);
-/* Keys of the vault itself by name ("index", "outcome", "token"). */
+/* Keys of the vault itself by name ("index", "outcome", "token", "sign"). */
 tr_status tr_named_key_insert(tr_db *tx, const char *name, uint32_t master, tr_bytes wrapped, tr_error *err);
 tr_status tr_named_key_get(tr_db *db, const char *name, tr_key_fn fn, void *context, tr_error *err);
 
@@ -469,6 +518,10 @@ tr_status tr_audit_append(tr_db *tx, int64_t at, const tr_uuid *subject, tr_byte
  * subject NULL: all. */
 tr_status tr_audit_list(tr_db *db, const tr_uuid *subject, int64_t after, bool newest_first, int limit,
                         tr_audit_fn fn, void *context, tr_error *err);
+/* Inside a job: the entries about this subject that jobs before it in the same group have appended. They have
+ * no seq and no hash yet. */
+tr_status tr_audit_list_waiting(tr_db *tx, const tr_uuid *subject, tr_audit_fn fn, void *context,
+                                tr_error *err);
 
 typedef struct tr_audit_verdict {
     bool ok;
@@ -504,5 +557,8 @@ tr_status tr_store_try_key(const char *data_dir, const char *database, const tr_
  * reads it; TR_E_DISK_FULL: it needs as much room again. */
 tr_status tr_store_rekey(const char *data_dir, const char *database, const tr_secret *old_key,
                          const tr_secret *new_key, tr_error *err);
+
+/* ---- a moment's pages, for snapshots ---- */
+#include "store/moment.h"
 
 #endif

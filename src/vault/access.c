@@ -5,12 +5,13 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "vault/register.h"
 
 /* ---- the grants that count ---- */
 
 static tr_status keep_end(void *context, const tr_activity *row, tr_error *err) {
     (void)err;
-    *(int64_t *)context = row->ended_at;
+    *(int64_t *)context = tr_activity_ended(row, tr_now_ms());
     return TR_OK;
 }
 
@@ -63,12 +64,29 @@ tr_status tr_access_load(tr_db *db, const tr_uuid *subject, const tr_uuid *grant
     return tr_grant_live(db, subject, grantee, tr_now_ms(), take_grant, &l, err);
 }
 
-void tr_access_clear(tr_access *access) {
+static void clear_permit(tr_permit *permit) {
+    cJSON_Delete(permit->types);
+    cJSON_Delete(permit->field_list);
+    free(permit->fields);
+}
+
+void tr_access_for_export(tr_access *access) {
+    size_t kept = 0;
     for (size_t i = 0; i < access->count; i++) {
-        cJSON_Delete(access->permits[i].types);
-        cJSON_Delete(access->permits[i].field_list);
-        free(access->permits[i].fields);
+        tr_permit *p = &access->permits[i];
+        if (p->actions & TR_ACT_EXPORT) {
+            p->actions = TR_ACT_READ;
+            access->permits[kept++] = *p;
+        } else {
+            clear_permit(p);
+        }
     }
+    access->count = kept;
+}
+
+void tr_access_clear(tr_access *access) {
+    for (size_t i = 0; i < access->count; i++)
+        clear_permit(&access->permits[i]);
     access->count = 0;
     access->own = false;
 }

@@ -21,7 +21,7 @@ typedef struct tr_permit { /* one grant that counts */
 } tr_permit;
 
 typedef struct tr_access {
-    bool own;
+    bool own; /* everything: its own, or an officer's within a request of that subject */
     size_t count;
     tr_permit permits[TR_PERMITS_MAX];
 } tr_access;
@@ -32,6 +32,8 @@ tr_status tr_purpose_check(tr_db *db, const tr_uuid *activity, tr_error *err);
 tr_status tr_access_load(tr_db *db, const tr_uuid *subject, const tr_uuid *grantee, const tr_uuid *purpose,
                          tr_access *access, tr_error *err);
 void tr_access_clear(tr_access *access);
+/* Keep of it what is granted for export, as something to read: what an export may show. */
+void tr_access_for_export(tr_access *access);
 
 /* SHA-256 over what it allows: equal for equal rights. */
 tr_status tr_access_digest(const tr_access *access, uint8_t digest[TR_SHA256_LEN], tr_error *err);

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "base/duration.h"
 #include "base/uuid.h"
 #include "vault/jsonschema_internal.h"
 
@@ -78,37 +79,9 @@ static bool is_date_time(const char *text, size_t len) {
 
 /* ---- RFC 3339 appendix A ---- */
 
-/* Numbers with units of `units` that follow one another there without a gap. Returns how many, and moves on.
- */
-static int duration_parts(const char **text, const char *units) {
-    int count = 0;
-    const char *expected = NULL;
-    for (;;) {
-        size_t digits = strspn(*text, "0123456789");
-        const char *unit = digits > 0 && (*text)[digits] ? strchr(units, (*text)[digits]) : NULL;
-        if (!unit || (expected && unit != expected))
-            return count;
-        expected = unit + 1;
-        *text += digits + 1;
-        count++;
-    }
-}
-
 static bool is_duration(const char *text, size_t len) {
-    const char *end = text + len;
-    if (*text++ != 'P')
-        return false;
-    if (duration_parts(&text, "W") == 1)
-        return text == end;
-    int parts = duration_parts(&text, "YMD");
-    if (*text == 'T') {
-        text++;
-        int times = duration_parts(&text, "HMS");
-        if (times == 0)
-            return false;
-        parts += times;
-    }
-    return parts > 0 && text == end;
+    tr_duration duration;
+    return tr_duration_parse(text, len, &duration);
 }
 
 /* ---- addresses: RFC 1123 section 2.1, RFC 3986 section 3.2.2, RFC 4291 section 2.2 ---- */

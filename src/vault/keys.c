@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "vault/keys_internal.h"
+#include "vault/snapshots.h"
 
 /* In vault.db: the newest version whose rotation is in the audit log. Absent: the first one. */
 static const char noted_name[] = "keys.rotated";
@@ -192,6 +193,16 @@ static tr_status check_version(tr_vault *vault, uint32_t version, tr_error *err)
     return st;
 }
 
+/* What no data key needs may be needed by a snapshot. */
+static tr_status check_snapshots(tr_vault *vault, uint32_t version, tr_error *err) {
+    tr_db *db = NULL;
+    bool in_use = false;
+    tr_status st = tr_store_reader(vault->store, &db, err);
+    if (st == TR_OK)
+        st = tr_key_in_use(db, version, &in_use, err);
+    return st == TR_OK && !in_use ? tr_snapshots_need_master(vault, version, err) : st;
+}
+
 struct retirement {
     uint32_t version;
     const tr_event *event;
@@ -209,6 +220,8 @@ static tr_status retire_job(void *context, tr_db *tx, tr_error *err) {
 tr_status tr_keys_retire(tr_vault *vault, uint32_t version, const tr_event *event, tr_error *err) {
     struct retirement r = {version, event};
     tr_status st = check_version(vault, version, err);
+    if (st == TR_OK)
+        st = check_snapshots(vault, version, err);
     if (st == TR_OK)
         st = tr_store_write(vault->store, retire_job, &r, err);
     return st == TR_OK ? tr_keyring_retire(vault->ring, version, err) : st;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "crypto/password.h"
+#include "vault/vault_internal.h"
 
 static const char *const role_names[TR_ROLE_COUNT] = {
     [TR_SUBJECT] = "subject",   [TR_SERVICE] = "service", [TR_OFFICER] = "officer",
@@ -62,6 +63,8 @@ tr_status tr_principal_set_password(tr_principal_copy *copy, const char *passwor
 tr_status tr_principal_prepare(tr_role role, const char *uid, const char *name, const char *password,
                                tr_principal_copy *copy, char one_time[32], tr_error *err) {
     memset(copy, 0, sizeof *copy);
+    if (tr_principal_uid_sealed(uid))
+        return tr_fail(err, TR_E_VALIDATION, "/uid", "has a form that the vault keeps for itself");
     int64_t now = tr_now_ms();
     tr_principal row = {.id = tr_uuid_new(),
                         .uid = uid,

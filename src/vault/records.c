@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "crypto/aead.h"
+#include "vault/holds.h"
 #include "vault/vault_internal.h"
 
 /* ---- sealing ---- */
@@ -120,8 +121,10 @@ tr_status tr_draft_insert(tr_db *tx, const tr_draft *draft, tr_error *err) {
 }
 
 tr_status tr_draft_update(tr_db *tx, const tr_draft *draft, tr_error *err) {
+    bool held = false;
     tr_status st = tr_types_unchanged(tx, draft->type, err);
-    return st == TR_OK ? tr_record_update(tx, &draft->row, tr_rectype_history(draft->type), draft->index,
-                                          draft->index_count, err)
-                       : st;
+    if (st == TR_OK)
+        st = tr_hold_stands(tx, &draft->row.subject, draft->row.updated_at, &held, err);
+    int64_t keep = held ? INT64_MAX : tr_rectype_history(draft->type);
+    return st == TR_OK ? tr_record_update(tx, &draft->row, keep, draft->index, draft->index_count, err) : st;
 }

@@ -26,7 +26,8 @@ typedef struct tr_draft { /* a record version, ready to be stored */
 tr_status tr_draft_make(tr_vault *vault, const tr_secret *key, tr_rectype *type, const cJSON *data,
                         tr_draft *draft, tr_error *err);
 void tr_draft_clear(tr_draft *draft);
-/* Inside a job. Both check that the type is still the one the draft was made with (TR_E_PRECONDITION). */
+/* Inside a job. Both check that the type is still the one the draft was made with (TR_E_PRECONDITION). While
+ * a legal hold stands, an update keeps the whole history. */
 tr_status tr_draft_insert(tr_db *tx, const tr_draft *draft, tr_error *err);
 tr_status tr_draft_update(tr_db *tx, const tr_draft *draft, tr_error *err);
 

@@ -95,12 +95,35 @@ static const char *take_history(tr_rectype *type, const cJSON *json, tr_js_node 
     return NULL;
 }
 
+/* Is the pointer a property's: "…/properties/name"? */
+static bool is_property(const char *pointer) {
+    static const char above[] = "/properties";
+    const char *last = strrchr(pointer, '/');
+    size_t n = last ? (size_t)(last - pointer) : 0;
+    return n >= sizeof above - 1 && strncmp(last - (sizeof above - 1), above, sizeof above - 1) == 0;
+}
+
+/* Schema.org writes types with a capital letter and properties without. */
+static const char *take_schema_org(tr_rectype *type, const cJSON *json, tr_js_node *node) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const char *text = cJSON_IsString(json) ? json->valuestring : "";
+    bool root = *node->pointer == '\0';
+    size_t n = strlen(text);
+    (void)type;
+    if (!root && !is_property(node->pointer))
+        return "x-schema-org must stand at the root or at a property";
+    if (n < 1 || n > 64 || strspn(text, letters) != n || (text[0] <= 'Z') != root)
+        return root ? "x-schema-org must be a type of schema.org, such as Person"
+                    : "x-schema-org must be a property of schema.org, such as givenName";
+    return NULL;
+}
+
 static const struct {
     const char *name;
     keyword_fn *take;
 } our_keywords[] = {
     {"x-index", take_index},         {"x-sensitive", take_sensitive}, {"x-mask", take_mask},
-    {"x-retention", take_retention}, {"x-history", take_history},
+    {"x-retention", take_retention}, {"x-history", take_history},     {"x-schema-org", take_schema_org},
 };
 
 #define OUR_KEYWORDS (sizeof our_keywords / sizeof *our_keywords)

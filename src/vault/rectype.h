@@ -6,7 +6,8 @@
  * for an array's items: /id/bioguide, and /terms, then "*", then phone. x-sensitive  a category of Art. 5
  * let. c FADP / Art. 9 GDPR x-mask       hide | initial | last4 | year | domain x-retention  an ISO 8601
  * duration; only at the root x-history    how many earlier versions are kept, 0 to 1000; only at the root; 10
- * when absent Any other keyword that begins with "x-" is refused: a mistyped x-mask must not pass as a note.
+ * when absent x-schema-org what the type (at the root) or a property is called at schema.org Any other
+ * keyword that begins with "x-" is refused: a mistyped x-mask must not pass as a note.
  *
  * A compiled type is immutable and counts its references, so that any number of threads may hold it.
  */

@@ -6,7 +6,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "vault/erasure.h"
 #include "vault/keys_internal.h"
+#include "vault/retention.h"
+#include "vault/snapshots.h"
 
 #define BATCH     100
 #define SLICE_MS  20000 /* then the sweep has its turn again */
@@ -314,6 +317,9 @@ void tr_vault_set_wake(tr_vault *vault, void (*wake)(void *), void *context) {
 
 void tr_vault_end_sweep(tr_vault *vault) {
     tr_key_work *work = vault->key_work;
+    tr_erasures_end(vault);
+    tr_retention_end(vault);
+    tr_snapshots_end(vault);
     pthread_mutex_lock(&work->mutex);
     work->stop = true;
     pthread_cond_broadcast(&work->stopped);

@@ -103,23 +103,27 @@ static void evict_some(shard *s) {
     }
 }
 
-static tr_status keep_caller(void *context, const tr_principal *row, tr_error *err) {
-    tr_caller *caller = context;
+void tr_caller_of(const tr_principal_copy *copy, tr_caller *who) {
+    memset(who, 0, sizeof *who);
+    who->principal = copy->row.id;
+    who->role = copy->row.role;
+    who->has_subject = copy->row.has_subject;
+    who->subject = copy->row.subject;
+    who->may_register = copy->row.may_register;
+    who->password_initial = copy->row.password_initial;
+    memcpy(who->uid, copy->uid, sizeof who->uid);
+    memcpy(who->name, copy->name, sizeof who->name);
+    who->name[sizeof who->name - 1] = '\0'; /* one that is not opened is longer */
+}
+
+static tr_status load_caller(tr_vault *vault, tr_db *db, const tr_uuid *id, tr_caller *caller,
+                             tr_error *err) {
     tr_principal_copy copy;
-    tr_status st = tr_principal_keep(&copy, row, err);
-    if (st == TR_OK && row->disabled)
+    tr_status st = tr_principal_load(vault, db, id, &copy, err);
+    if (st == TR_OK && copy.row.disabled)
         st = tr_fail(err, TR_E_TOKEN_INVALID, NULL, "the token is not valid");
-    if (st == TR_OK) {
-        memset(caller, 0, sizeof *caller);
-        caller->principal = row->id;
-        caller->role = row->role;
-        caller->has_subject = row->has_subject;
-        caller->subject = row->subject;
-        caller->may_register = row->may_register;
-        caller->password_initial = row->password_initial;
-        memcpy(caller->uid, copy.uid, sizeof caller->uid);
-        memcpy(caller->name, copy.name, sizeof caller->name);
-    }
+    if (st == TR_OK)
+        tr_caller_of(&copy, caller);
     tr_wipe(&copy, sizeof copy);
     return st;
 }
@@ -136,7 +140,7 @@ static tr_status load(tr_vault *vault, shard *s, const char *client, entry **out
     if (st == TR_OK)
         st = tr_session_get(db, client, &e->row, err);
     if (st == TR_OK)
-        st = tr_principal_get(db, &e->row.principal, keep_caller, &e->caller, err);
+        st = load_caller(vault, db, &e->row.principal, &e->caller, err);
     if (st == TR_E_NOT_FOUND)
         st = invalid(err);
     if (st != TR_OK) {
@@ -390,12 +394,13 @@ static void forget_in(shard *s, entry **slot) {
         unlink_entry(s, slot);
 }
 
-static void forget_principal(shard *s, const tr_uuid *principal) {
+static void forget_principal(shard *s, const tr_uuid *id) {
     pthread_mutex_lock(&s->mutex);
     for (int b = 0; b < SHARD_BUCKETS; b++) {
         for (entry **slot = &s->buckets[b]; *slot;) {
             entry *e = *slot;
-            if (tr_uuid_equal(&e->row.principal, principal))
+            if (tr_uuid_equal(&e->row.principal, id) ||
+                (e->caller.has_subject && tr_uuid_equal(&e->caller.subject, id)))
                 forget_in(s, slot);
             if (*slot == e)
                 slot = &e->next;

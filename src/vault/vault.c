@@ -10,9 +10,12 @@
 #include "base/clock.h"
 #include "vault/audit.h"
 #include "vault/databases.h"
+#include "vault/erasure.h"
 #include "vault/keys.h"
 #include "vault/principals.h"
+#include "vault/retention.h"
 #include "vault/ring_files.h"
+#include "vault/snapshots.h"
 #include "vault/vault_internal.h"
 
 #define SWEEP_BATCH 500
@@ -24,22 +27,29 @@ static const char *const vault_files[] = {"keyring",      "vault.db",     "vault
 
 /* ---- init ---- */
 
-struct first_rows {
-    tr_principal_copy principals[3];
-    tr_buf wrapped[3];
-    uint32_t master[3];
-};
+#define FIRST_PRINCIPALS 3
 
-static const char *const named_keys[3] = {"index", "outcome", "token"};
+/* The vault's own keys in keys.db: 32 random bytes each. The last is read by vault/proof.c. */
+static const char *const named_keys[] = {"index", "outcome", "token", TR_SIGN_KEY_NAME};
+enum { NAMED_KEYS = sizeof named_keys / sizeof *named_keys };
+
+struct first_rows {
+    tr_principal_copy principals[FIRST_PRINCIPALS];
+    tr_buf wrapped[NAMED_KEYS];
+    uint32_t master[NAMED_KEYS];
+    tr_uuid vault_id;
+};
 
 static tr_status insert_first(void *context, tr_db *tx, tr_error *err) {
     struct first_rows *rows = context;
     tr_status st = TR_OK;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < FIRST_PRINCIPALS; i++)
         TR_TRY(tr_principal_insert(tx, &rows->principals[i].row, err));
+    for (int i = 0; i < NAMED_KEYS; i++)
         TR_TRY(tr_named_key_insert(tx, named_keys[i], rows->master[i],
                                    (tr_bytes){rows->wrapped[i].data, rows->wrapped[i].len}, err));
-    }
+    TR_TRY(tr_proof_name_vault(tx, &rows->vault_id, err));
+    TR_TRY(tr_principals_converted(tx, err));
     tr_event event = {.at = tr_now_ms(), .action = "vault.init", .outcome = TR_OK};
     st = tr_event_append(tx, &event, err);
 out:
@@ -48,14 +58,17 @@ out:
 
 static tr_status prepare_first(tr_keyring *ring, struct first_rows *rows, tr_first_credentials *first,
                                tr_error *err) {
-    static const tr_role roles[3] = {TR_OPERATOR, TR_OFFICER, TR_AUDITOR};
+    static const tr_role roles[FIRST_PRINCIPALS] = {TR_OPERATOR, TR_OFFICER, TR_AUDITOR};
     tr_secret key = TR_SECRET_INIT;
     tr_status st = TR_OK;
-    for (int i = 0; i < 3; i++) {
+    rows->vault_id = tr_uuid_new();
+    for (int i = 0; i < FIRST_PRINCIPALS; i++) {
         first->items[i].role = tr_role_name(roles[i]);
         snprintf(first->items[i].uid, sizeof first->items[i].uid, "%s", tr_role_name(roles[i]));
         TR_TRY(tr_principal_prepare(roles[i], first->items[i].uid, "", NULL, &rows->principals[i],
                                     first->items[i].password, err));
+    }
+    for (int i = 0; i < NAMED_KEYS; i++) {
         TR_TRY(tr_secret_random(&key, 32, err));
         TR_TRY(tr_keyring_wrap(ring, &key, &rows->wrapped[i], &rows->master[i], err));
     }
@@ -121,7 +134,7 @@ out:
     if (st != TR_OK && made)
         remove_what_init_made(config);
     tr_vault_unlock(lock);
-    for (int i = 0; rows && i < 3; i++)
+    for (int i = 0; rows && i < NAMED_KEYS; i++)
         tr_buf_clear(&rows->wrapped[i]);
     if (rows)
         tr_wipe(rows, sizeof *rows);
@@ -188,11 +201,16 @@ tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secre
     TR_TRY(tr_vault_ring(config, passphrase, &vault->ring, err));
     TR_TRY(tr_databases_open(config, vault->ring, &vault->store, err));
     TR_TRY(load_named_keys(vault, err));
+    TR_TRY(tr_proof_open(vault, err));
     TR_TRY(tr_session_table_new(&vault->sessions, err));
     TR_TRY(tr_throttle_new(config->sign_in_free_tries, &vault->throttle, err));
     TR_TRY(tr_datakey_cache_new(&vault->datakeys, err));
     TR_TRY(tr_type_cache_new(&vault->types, err));
     TR_TRY(tr_key_work_new(&vault->key_work, err));
+    TR_TRY(tr_retention_new(&vault->retention, err));
+    TR_TRY(tr_principals_convert(vault, err));
+    TR_TRY(tr_erasures_new(&vault->erasures, err));
+    TR_TRY(tr_snapshots_new(&vault->snapshots, err));
     *out = vault;
     vault = NULL;
 out:
@@ -210,15 +228,20 @@ tr_status tr_vault_open(const tr_config *config, const tr_secret *passphrase, tr
 void tr_vault_close(tr_vault *vault) {
     if (!vault)
         return;
+    tr_snapshots_join(vault);
     tr_store_close(vault->store);
     tr_session_table_free(vault->sessions);
     tr_throttle_free(vault->throttle);
     tr_datakey_cache_free(vault->datakeys);
     tr_type_cache_free(vault->types);
     tr_key_work_free(vault->key_work);
+    tr_retention_free(vault->retention);
+    tr_erasures_free(vault->erasures);
+    tr_snapshots_free(vault->snapshots);
     tr_secret_clear(&vault->index_key);
     tr_secret_clear(&vault->outcome_key);
     tr_secret_clear(&vault->token_key);
+    tr_secret_clear(&vault->sign_key);
     tr_keyring_close(vault->ring);
     tr_vault_unlock(vault->lock);
     free(vault);
@@ -257,6 +280,14 @@ static tr_status sweep_once(void *context, tr_db *tx, tr_error *err) {
     return st;
 }
 
+/* Each has its turn, whatever came of the others, and takes some seconds of it at most. */
+static tr_status (*const tended[])(tr_vault *vault, bool *more, tr_error *err) = {
+    tr_erasures_resume,
+    tr_retention_sweep,
+    tr_keys_tend,
+    tr_snapshots_tend,
+};
+
 tr_status tr_vault_sweep(tr_vault *vault, bool *more, tr_error *err) {
     struct sweep s = {.config = vault->config, .now = tr_now_ms()};
     tr_status st;
@@ -264,7 +295,18 @@ tr_status tr_vault_sweep(tr_vault *vault, bool *more, tr_error *err) {
     do
         st = tr_store_write(vault->store, sweep_once, &s, err);
     while (st == TR_OK && s.most >= SWEEP_BATCH);
-    return st == TR_OK ? tr_keys_tend(vault, more, err) : st;
+    for (size_t i = 0; i < sizeof tended / sizeof *tended; i++) {
+        tr_error why = {0};
+        bool again = false;
+        tr_status part = tended[i](vault, &again, &why);
+        *more |= again;
+        if (part != TR_OK && st == TR_OK) {
+            st = part;
+            if (err)
+                *err = why;
+        }
+    }
+    return st;
 }
 
 tr_status tr_vault_verify_audit(const tr_config *config, const tr_secret *passphrase,

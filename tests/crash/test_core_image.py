@@ -74,7 +74,7 @@ def needles(vault, most=200):
     found["the TLS key"], found["the TLS key, as words"] = number, number[::-1]
     pem = [line for line in (vault.data / "tls.key").read_text().split("PRIVATE KEY")[1].splitlines() if len(line) == 64]
     found["the TLS key's file"] = pem[1][:32].encode()
-    assert {"kek", "seal", "master.1", "vault.db", "keys.db", "audit.db", "named.index", "named.token", "named.outcome"} <= set(found)
+    assert {"kek", "seal", "master.1", "vault.db", "keys.db", "audit.db", "named.index", "named.token", "named.outcome", "named.sign"} <= set(found)
     assert sum(name.startswith("data.") for name in found) >= 20
     return found
 
@@ -182,7 +182,7 @@ def report(hits):
 
 # ---- the tests ----
 
-KEYS = {"kek", "seal", "master.1", "vault.db", "keys.db", "audit.db", "named.index", "named.token", "named.outcome", "the TLS key, as words"}
+KEYS = {"kek", "seal", "master.1", "vault.db", "keys.db", "audit.db", "named.index", "named.token", "named.outcome", "named.sign", "the TLS key, as words"}
 
 
 def kept_out(pid, path):

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import zipfile
 
 import pytest
 
@@ -101,7 +102,7 @@ def value(example, name):
 def test_lines_run_as_they_are(example):
     failed = [line for line, code, _ in example if code]
     assert failed == [READ, READ], failed  # before the grant and after its withdrawal
-    for name in ("crm", "letter", "maria", "grant"):
+    for name in ("crm", "letter", "maria", "grant", "ask"):
         assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value(example, name)), name
 
 
@@ -146,6 +147,20 @@ def test_person_sees_the_access(example):
     reads = [a for a in json.loads(output)["items"] if a["action"] == "record.list" and a["outcome"] == "ok"]
     assert [(a["principal"], a["purpose"], a["purpose_name"]) for a in reads] == \
         [(value(example, "crm"), value(example, "letter"), "Newsletter")]
+
+
+def test_request_is_fulfilled(example, folder):
+    [(_, output)] = outcomes(example, "as officer POST /v1/requests/$ask/fulfil")
+    assert json.loads(output)["state"] == "fulfilled"
+    with zipfile.ZipFile(folder / "var" / "package.zip") as package:
+        assert b"Cantwell" in package.read("index.html")
+
+
+def test_erased_person_has_a_receipt(example, folder):
+    outcomes(example, "build/tresor request verify var/package.zip")
+    outcomes(example, "build/tresor request verify var/receipt.json")
+    receipt = json.loads((folder / "var" / "receipt.json").read_text())["receipt"]
+    assert (receipt["kind"], receipt["subject"]) == ("erasure", value(example, "maria"))
 
 
 def test_audit_log_is_whole(example):

@@ -107,6 +107,9 @@ static void test_defaults(void **state) {
     assert_int_equal(config.idempotency_s, 86400);
     assert_int_equal(config.sign_in_free_tries, 5);
     assert_int_equal(config.rate_per_minute, 0);
+    assert_string_equal(config.deadline_rule, "fadp");
+    assert_string_equal(config.time_zone, "Europe/Zurich");
+    assert_int_equal(config.extension_days, 60);
     unsetenv("TRESOR_DATA");
     assert_int_equal(LOAD_NOTHING(&config, &err), TR_OK);
     assert_string_equal(config.data, "var");
@@ -200,6 +203,9 @@ static void test_refused_flags(void **state) {
     refused("--max-body-bytes=1023", "max_body_bytes");
     refused("--max-body-bytes=67108865", "max_body_bytes");
     refused("--insecure-http=maybe", "insecure_http");
+    refused("--deadline-rule=", "deadline_rule");
+    refused("--deadline-rule=GDPR", "deadline_rule");
+    refused("--extension-days=0", "extension_days");
     refused("--log-level=loud", "log_level");
     refused("--tls-cert=/c", "tls_key");
     refused("--tls-key=/k", "tls_key");
@@ -276,7 +282,7 @@ static void test_table(void **state) {
     (void)state;
     size_t count = 0;
     const tr_config_setting *list = tr_config_settings(&count);
-    assert_int_equal(count, 22);
+    assert_int_equal(count, 32);
     for (size_t i = 0; i < count; i++) {
         char flag[256];
         tr_config config;

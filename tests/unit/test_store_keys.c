@@ -157,7 +157,10 @@ static void test_a_database_from_before_gets_the_index(void **state) {
     fixture_close(f);
     assert_ok(f, tr_source_set(&source, f->dir, keys, &f->err));
     assert_ok(f, tr_conn_open(&source, TR_DB_KEYS, TR_WRITE, &conn, &f->err));
-    assert_ok(f, tr_conn_exec(&conn, "DROP INDEX subject_keys_master; PRAGMA user_version = 1", &f->err));
+    assert_ok(f, tr_conn_exec(&conn,
+                              "DROP TABLE erasure_ledger; ALTER TABLE erasing DROP COLUMN request; DROP "
+                              "INDEX subject_keys_master; PRAGMA user_version = 1",
+                              &f->err));
     tr_conn_close(&conn);
     tr_source_clear(&source);
     fixture_reopen(f);

@@ -9,7 +9,7 @@
 
 #define LONG_WAL         1000 /* frames (4 MB) after which a WAL is copied back */
 #define RESTART_BUSY_MS  20   /* how long a group may wait for readers of the old WAL */
-#define TRUNCATE_BUSY_MS 2000
+#define TRUNCATE_BUSY_MS 20   /* the same for TRUNCATE: whoever wants it tries again */
 
 typedef enum { IDLE, WANTED, DONE } phase;
 
@@ -35,15 +35,14 @@ static int wanted(const tr_checkpointer *c) {
     return -1;
 }
 
-/* Whatever comes of it, the writer tries RESTART next, which copies what is left. */
+/* With `copying` held. Whatever comes of it, the writer tries RESTART or TRUNCATE next, which copies what is
+ * left. */
 static void copy_back(tr_checkpointer *c, tr_db_kind kind) {
     tr_conn *conn = &c->conns[kind];
-    pthread_mutex_lock(&c->copying);
-    if (conn->handle || tr_conn_open(c->source, kind, TR_WRITE, conn, NULL) == TR_OK) {
-        if (sqlite3_wal_checkpoint_v2(conn->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) != SQLITE_OK)
-            tr_conn_close(conn);
-    }
-    pthread_mutex_unlock(&c->copying);
+    if (!conn->handle && tr_conn_open(c->source, kind, TR_WRITE, conn, NULL) != TR_OK)
+        return;
+    if (sqlite3_wal_checkpoint_v2(conn->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) != SQLITE_OK)
+        tr_conn_close(conn);
 }
 
 static void *run(void *context) {
@@ -58,7 +57,9 @@ static void *run(void *context) {
             continue;
         }
         pthread_mutex_unlock(&c->mutex);
+        pthread_mutex_lock(&c->copying);
         copy_back(c, (tr_db_kind)kind);
+        pthread_mutex_unlock(&c->copying);
         pthread_mutex_lock(&c->mutex);
         c->phases[kind] = DONE;
     }
@@ -109,6 +110,14 @@ void tr_checkpointer_release(tr_checkpointer *c) {
     pthread_mutex_unlock(&c->copying);
 }
 
+void tr_checkpointer_copy(tr_checkpointer *c) {
+    if (pthread_mutex_trylock(&c->copying) != 0)
+        return;
+    for (int i = 0; i < TR_DB_COUNT; i++)
+        copy_back(c, (tr_db_kind)i);
+    pthread_mutex_unlock(&c->copying);
+}
+
 /* ---- called by the writer ---- */
 
 static int checkpoint(tr_conn *conn, int mode, int busy_ms) {
@@ -151,7 +160,9 @@ void tr_checkpointer_after_group(tr_checkpointer *c, tr_group *group) {
 static bool lock_for(pthread_mutex_t *mutex, int ms) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)ms * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
     return pthread_mutex_timedlock(mutex, &until) == 0;
 }
 

@@ -138,9 +138,8 @@ tr_status tr_key_text(const tr_secret *key, tr_db_kind kind, char text[TR_KEY_TE
     return TR_OK;
 }
 
-/* A raw key: no key derivation from a password. By sqlite3_key_v2 rather than PRAGMA key, so that the key is
- * in no statement's text. */
-static tr_status set_key(tr_conn *conn, const tr_secret *key, tr_error *err) {
+/* By sqlite3_key_v2 rather than PRAGMA key, so that the key is in no statement's text. */
+tr_status tr_conn_key(tr_conn *conn, const tr_secret *key, tr_error *err) {
     char text[TR_KEY_TEXT_LEN + 1];
     tr_status st = tr_key_text(key, conn->kind, text, err);
     if (st != TR_OK)
@@ -165,6 +164,7 @@ static int remember_frames(void *context, sqlite3 *handle, const char *schema, i
     (void)handle;
     (void)schema;
     ((tr_conn *)context)->wal_frames = frames;
+    ((tr_conn *)context)->commits++;
     return SQLITE_OK;
 }
 
@@ -209,7 +209,7 @@ tr_status tr_conn_open(const tr_source *source, tr_db_kind kind, tr_access acces
     sqlite3_db_config(conn->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     /* SQLCipher would write its own lines to stderr; what fails is in *err. */
     TR_TRY(tr_conn_exec(conn, "PRAGMA cipher_log_level = NONE", err));
-    TR_TRY(set_key(conn, &source->keys[kind], err));
+    TR_TRY(tr_conn_key(conn, &source->keys[kind], err));
     TR_TRY(probe(conn, err));
     st = set_up(conn, access, err);
 out:

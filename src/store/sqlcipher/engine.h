@@ -31,11 +31,12 @@ typedef struct tr_statement {
 typedef struct tr_conn {
     sqlite3 *handle; /* NULL: not open */
     tr_db_kind kind;
-    bool damaged;   /* an error after which it is opened anew */
-    bool begun;     /* writer: the group's transaction is open here */
-    int savepoints; /* writer: how many levels of the group have one here */
-    int wal_frames; /* writer: frames in the WAL after the newest commit */
-    int running;    /* statements between begin and end */
+    bool damaged;     /* an error after which it is opened anew */
+    bool begun;       /* writer: the group's transaction is open here */
+    int savepoints;   /* writer: how many levels of the group have one here */
+    int wal_frames;   /* writer: frames in the WAL after the newest commit */
+    unsigned commits; /* writer: that wrote to the WAL */
+    int running;      /* statements between begin and end */
     tr_statement statements[TR_STATEMENTS];
 } tr_conn;
 
@@ -65,6 +66,8 @@ void tr_conn_close(tr_conn *conn);
 /* A raw key in SQLCipher's form: x'64 digits', TR_KEY_TEXT_LEN characters and NUL. The caller wipes it. */
 #define TR_KEY_TEXT_LEN 67
 tr_status tr_key_text(const tr_secret *key, tr_db_kind kind, char text[TR_KEY_TEXT_LEN + 1], tr_error *err);
+/* Give a connection that was just opened its raw key: no key derivation from a password. */
+tr_status tr_conn_key(tr_conn *conn, const tr_secret *key, tr_error *err);
 /* Run SQL that gives no rows. */
 tr_status tr_conn_exec(tr_conn *conn, const char *sql, tr_error *err);
 /* The first column of the first row of a PRAGMA. */
@@ -171,10 +174,13 @@ tr_status tr_index_delete(tr_db *tx, int64_t record, tr_error *err);
  * of its own. */
 tr_status tr_group_reconcile(tr_group *group, tr_error *err);
 /* Note that the subject's key is destroyed by this group; forgotten when the next one uses keys.db. */
-tr_status tr_erasing_add(tr_db *tx, const tr_uuid *subject, tr_error *err);
-tr_status tr_key_destroy(tr_db *tx, const tr_uuid *subject, tr_error *err); /* keys.c */
+tr_status tr_erasing_add(tr_db *tx, const tr_uuid *subject, const tr_uuid *request, tr_error *err);
+/* keys.c; request NULL: not by an erasure. */
+tr_status tr_key_destroy(tr_db *tx, const tr_uuid *subject, const tr_uuid *request, tr_error *err);
 tr_status tr_subject_delete_rows(tr_db *tx, const tr_uuid *id,
                                  tr_error *err); /* subjects.c: in the vault only */
+/* subjects.c: TR_E_NOT_FOUND when it is not there, or is being erased: for rows that refer to it. */
+tr_status tr_subject_alive(tr_db *db, const tr_uuid *id, tr_error *err);
 
 /* ---- group.c ---- */
 struct tr_group {
@@ -206,17 +212,31 @@ tr_status tr_checkpointer_start(const tr_source *source, tr_checkpointer **out, 
 void tr_checkpointer_stop(tr_checkpointer *c);
 /* After a group: ask for a checkpoint of a long WAL, or begin it anew when one is done. Quick. */
 void tr_checkpointer_after_group(tr_checkpointer *c, tr_group *group);
-/* All three, with TRUNCATE. TR_E_BUSY when a reader holds on to an old view. */
+/* In any thread: copy back what there is, beside the writer, so that little is left for the next call. */
+void tr_checkpointer_copy(tr_checkpointer *c);
+/* In the writer's: all three, with TRUNCATE. TR_E_BUSY when a reader holds on to an old view. */
 tr_status tr_checkpoint_truncate(tr_checkpointer *c, tr_group *group, tr_error *err);
 /* While held, no page is copied back, so that the files can be read as they are. */
 void tr_checkpointer_hold(tr_checkpointer *c);
 void tr_checkpointer_release(tr_checkpointer *c);
 
+/* ---- changes.c: which pages the groups changed; the writer's, but for new and free ---- */
+typedef struct tr_changes tr_changes;
+
+tr_status tr_changes_new(const tr_source *source, tr_changes **out, tr_error *err);
+void tr_changes_free(tr_changes *c);
+/* After a commit, before any WAL is begun anew. */
+void tr_changes_after_group(tr_changes *c, const tr_group *group);
+/* The connections were opened anew: nothing is certain. */
+void tr_changes_lose(tr_changes *c, const tr_group *group);
+/* In a job. It may run twice: what was taken stays taken. */
+void tr_changes_take(tr_changes *c, const tr_group *group, int databases, tr_changed *into);
+
 /* ---- writer.c ---- */
 typedef struct tr_writer tr_writer;
 
-tr_status tr_writer_start(tr_checkpointer *checkpointer, tr_group *group, int group_max, int queue_max,
-                          tr_writer **out, tr_error *err);
+tr_status tr_writer_start(tr_checkpointer *checkpointer, tr_changes *changes, tr_group *group, int group_max,
+                          int queue_max, tr_writer **out, tr_error *err);
 /* After the jobs that are queued. */
 void tr_writer_stop(tr_writer *writer);
 tr_status tr_writer_submit(tr_writer *writer, tr_job_fn fn, void *context, tr_error *err);
@@ -228,6 +248,13 @@ tr_status tr_readers_open(tr_store *store, tr_error *err);
 void tr_readers_close(tr_store *store); /* those of live threads too */
 
 /* ---- rekey.c ---- */
+tr_status tr_db_kind_of(const char *database, tr_db_kind *kind, tr_error *err); /* of "vault.db" */
+/* Open the file by itself, as it will be opened, and read every page of it (cipher_integrity_check,
+ * integrity_check). TR_E_CORRUPT says `fault`. */
+tr_status tr_file_check(const char *path, tr_db_kind kind, const tr_secret *key, const char *fault,
+                        tr_error *err);
+/* fsync of what the path names; `flags` as of open(2). */
+tr_status tr_file_flush(const char *path, int flags, tr_error *err);
 /* Remove what a tr_store_rekey that was cut off left. The caller holds the lock. */
 void tr_rekey_sweep(const tr_source *source);
 
@@ -241,6 +268,7 @@ struct tr_store {
     tr_db *readers;
     tr_group group; /* the writer's, but for open and close */
     tr_checkpointer *checkpointer;
+    tr_changes *changes;
     tr_writer *writer;
 };
 

@@ -11,20 +11,24 @@ static const char sql_insert[] = "INSERT INTO grants (id, subject, grantee, acti
                                  " withdrawn_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 /* Which of the three it refers to is missing: the first of them, or nothing. */
 static const char sql_missing[] =
-    "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM subjects WHERE id = ?1) THEN 1"
+    "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM subjects WHERE id = ?1 AND erasing_at = 0) THEN 1"
     " WHEN NOT EXISTS (SELECT 1 FROM principals WHERE id = ?2) THEN 2"
     " WHEN NOT EXISTS (SELECT 1 FROM activities WHERE id = ?3) THEN 3 ELSE 0 END";
 static const char sql_get[] = "SELECT " COLUMNS " FROM grants g WHERE g.subject = ?1 AND g.id = ?2";
 static const char sql_withdraw[] =
     "UPDATE grants SET withdrawn_at = CASE withdrawn_at WHEN 0 THEN ?3 ELSE withdrawn_at END"
     " WHERE subject = ?1 AND id = ?2";
+static const char sql_withdraw_all[] =
+    "UPDATE grants SET withdrawn_at = ?3 WHERE subject = ?1 AND activity = ?2 AND withdrawn_at = 0"
+    " AND (expires_at = 0 OR expires_at > ?3) RETURNING grantee";
 static const char sql_list[] =
     "SELECT " COLUMNS " FROM grants g WHERE g.subject = ?1 AND g.id > ?2 ORDER BY g.id LIMIT ?3";
 /* A subject's grants lie side by side: one descent, and one for the activity of each that fits. */
 static const char sql_live[] =
     "SELECT " COLUMNS " FROM grants g WHERE g.subject = ?1 AND g.grantee = ?2 AND g.withdrawn_at = 0"
     " AND (g.expires_at = 0 OR g.expires_at > ?3)"
-    " AND EXISTS (SELECT 1 FROM activities a WHERE a.id = g.activity AND a.ended_at = 0) ORDER BY g.id";
+    " AND EXISTS (SELECT 1 FROM activities a WHERE a.id = g.activity AND a.ended_at = 0"
+    " AND (a.expires_at = 0 OR a.expires_at > ?3)) ORDER BY g.id";
 
 static const char none[] = "no such grant";
 
@@ -107,6 +111,31 @@ tr_status tr_grant_withdraw(tr_db *tx, const tr_uuid *subject, const tr_uuid *id
     tr_bind_uuid(&q, 2, id);
     tr_bind_int(&q, 3, at);
     return tr_query_run_one(&q, TR_E_NOT_FOUND, none, err);
+}
+
+struct grantees {
+    tr_uuid_fn fn;
+    void *context;
+};
+
+static tr_status emit_grantee(tr_query *q, void *context, tr_error *err) {
+    const struct grantees *sink = context;
+    tr_uuid id = tr_col_uuid(q, 0);
+    tr_status st = tr_cols_ok(q, err);
+    return st == TR_OK ? sink->fn(sink->context, &id, err) : st;
+}
+
+tr_status tr_grant_withdraw_all(tr_db *tx, const tr_uuid *subject, const tr_uuid *activity, int64_t at,
+                                tr_uuid_fn fn, void *context, tr_error *err) {
+    tr_query q;
+    struct grantees sink = {fn, context};
+    tr_status st = tr_query_write(tx, TR_DB_VAULT, sql_withdraw_all, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_uuid(&q, 1, subject);
+    tr_bind_uuid(&q, 2, activity);
+    tr_bind_int(&q, 3, at);
+    return tr_query_each(&q, emit_grantee, &sink, err);
 }
 
 tr_status tr_grant_list(tr_db *db, const tr_uuid *subject, const tr_uuid *after, int limit, tr_grant_fn fn,

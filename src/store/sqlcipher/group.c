@@ -191,6 +191,22 @@ tr_status tr_audit_append(tr_db *tx, int64_t at, const tr_uuid *subject, tr_byte
     return st;
 }
 
+tr_status tr_audit_list_waiting(tr_db *tx, const tr_uuid *subject, tr_audit_fn fn, void *context,
+                                tr_error *err) {
+    tr_group *group = tx->group;
+    tr_status st = TR_OK;
+    for (size_t i = 0; group && i < group->pending_count && st == TR_OK; i++) {
+        const struct tr_pending *p = &group->pending[i];
+        tr_audit_row row = {.at = p->at,
+                            .has_subject = p->has_subject,
+                            .subject = p->subject,
+                            .entry = {group->entries.data + p->begin, p->len}};
+        if (p->has_subject && tr_uuid_equal(&p->subject, subject))
+            st = fn(context, &row, err);
+    }
+    return st;
+}
+
 static tr_status store_entries(tr_group *group, tr_head *head, tr_error *err) {
     tr_status st = TR_OK;
     for (size_t i = 0; i < group->pending_count && st == TR_OK; i++) {

@@ -54,14 +54,14 @@ tr_status tr_key_get(tr_db *db, const tr_uuid *subject, tr_key_fn fn, void *cont
     return tr_query_one(&q, emit, &sink, "no such key", err);
 }
 
-tr_status tr_key_destroy(tr_db *tx, const tr_uuid *subject, tr_error *err) {
+tr_status tr_key_destroy(tr_db *tx, const tr_uuid *subject, const tr_uuid *request, tr_error *err) {
     tr_query q;
     tr_status st = tr_query_write(tx, TR_DB_KEYS, sql_delete, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_uuid(&q, 1, subject);
     st = tr_query_run(&q, NULL, err);
-    return st == TR_OK ? tr_erasing_add(tx, subject, err) : st;
+    return st == TR_OK ? tr_erasing_add(tx, subject, request, err) : st;
 }
 
 tr_status tr_named_key_insert(tr_db *tx, const char *name, uint32_t master, tr_bytes wrapped, tr_error *err) {

@@ -67,7 +67,10 @@ static tr_status named(tr_status st, tr_error *err) {
 
 tr_status tr_principal_insert(tr_db *tx, const tr_principal *row, tr_error *err) {
     tr_query q;
-    tr_status st = tr_query_write(tx, TR_DB_VAULT, sql_insert, &q, err);
+    tr_status st = row->has_subject ? tr_subject_alive(tx, &row->subject, err) : TR_OK;
+    if (st != TR_OK)
+        return named(st, err);
+    st = tr_query_write(tx, TR_DB_VAULT, sql_insert, &q, err);
     if (st != TR_OK)
         return st;
     bind(&q, row);

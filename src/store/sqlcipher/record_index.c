@@ -11,7 +11,8 @@ static const char sql_find[] =
     "SELECT r.id, r.subject, r.type, r.version, r.created_at, r.updated_at, r.updated_by, x''"
     " FROM index_fields f CROSS JOIN index_entries e ON e.field = f.number CROSS JOIN records r ON r.row = "
     "e.record"
-    " WHERE f.type = ?1 AND f.pointer = ?2 AND e.mac = ?3 AND e.id > ?4 ORDER BY e.id LIMIT ?5";
+    " WHERE f.type = ?1 AND f.pointer = ?2 AND e.mac = ?3 AND e.id > ?4"
+    " AND NOT EXISTS (SELECT 1 FROM erasures x WHERE x.subject = r.subject) ORDER BY e.id LIMIT ?5";
 
 static tr_status field_with(tr_db *tx, const char *sql, const char *type, const char *field, tr_query *q,
                             tr_error *err) {

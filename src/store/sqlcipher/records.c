@@ -9,9 +9,10 @@
 
 static const char sql_insert[] =
     "INSERT INTO records (id, subject, type, version, created_at, updated_at, updated_by, sealed)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-static const char sql_missing[] = "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM subjects WHERE id = ?1) THEN 1"
-                                  " WHEN NOT EXISTS (SELECT 1 FROM types WHERE name = ?2) THEN 2 ELSE 0 END";
+    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM erasures WHERE subject = ?2)";
+static const char sql_missing[] =
+    "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM subjects WHERE id = ?1 AND erasing_at = 0) THEN 1"
+    " WHEN NOT EXISTS (SELECT 1 FROM types WHERE name = ?2) THEN 2 ELSE 0 END";
 static const char sql_get[] = "SELECT " COLUMNS " FROM records r WHERE r.subject = ?1 AND r.id = ?2";
 static const char sql_find[] = "SELECT row, version, type FROM records WHERE subject = ?1 AND id = ?2";
 static const char sql_keep[] =
@@ -30,6 +31,11 @@ static const char sql_versions[] =
     "SELECT r.id, r.subject, r.type, v.version, r.created_at, v.updated_at, v.updated_by, v.sealed"
     " FROM records r CROSS JOIN record_versions v ON v.record = r.row WHERE r.id = ?1 ORDER BY v.version "
     "DESC LIMIT ?2";
+
+static const char sql_count[] = "SELECT count(*) FROM records WHERE subject = ?1";
+static const char sql_count_versions[] = "SELECT count(*) FROM records r INDEXED BY records_subject"
+                                         " CROSS JOIN record_versions v ON v.record = r.row"
+                                         " WHERE r.subject = ?1";
 
 static const char none[] = "no such record";
 
@@ -119,7 +125,7 @@ tr_status tr_record_insert(tr_db *tx, const tr_record *row, const tr_index_entry
     tr_bind_int(&q, 6, row->updated_at);
     tr_bind_uuid(&q, 7, &row->updated_by);
     tr_bind_blob(&q, 8, row->sealed.data, row->sealed.len);
-    st = tr_query_run(&q, NULL, err);
+    st = tr_query_run_one(&q, TR_E_NOT_FOUND, "no such subject", err);
     if (st == TR_E_NOT_FOUND)
         return name_missing(tx, row, err);
     if (st != TR_OK)
@@ -205,4 +211,19 @@ tr_status tr_record_delete(tr_db *tx, const tr_uuid *subject, const tr_uuid *id,
     struct stored stored;
     tr_status st = find(tx, subject, id, version, &stored, err);
     return st == TR_OK ? with_number(tx, sql_delete, stored.number, NULL, err) : st;
+}
+
+static tr_status count_of(tr_db *db, const char *sql, const tr_uuid *subject, int64_t *count, tr_error *err) {
+    tr_query q;
+    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_uuid(&q, 1, subject);
+    return tr_query_int(&q, count, err);
+}
+
+tr_status tr_record_count(tr_db *db, const tr_uuid *subject, int64_t *records, int64_t *versions,
+                          tr_error *err) {
+    tr_status st = count_of(db, sql_count, subject, records, err);
+    return st == TR_OK ? count_of(db, sql_count_versions, subject, versions, err) : st;
 }

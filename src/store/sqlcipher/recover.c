@@ -6,8 +6,8 @@
 #include "base/clock.h"
 #include "store/sqlcipher/engine.h"
 
-static const char sql_erasing[] = "SELECT subject FROM erasing ORDER BY subject";
-static const char sql_erasing_add[] = "INSERT OR IGNORE INTO erasing (subject) VALUES (?1)";
+static const char sql_erasing[] = "SELECT subject, request FROM erasing ORDER BY subject";
+static const char sql_erasing_add[] = "INSERT OR IGNORE INTO erasing (subject, request) VALUES (?1, ?2)";
 
 static tr_status append(tr_db *tx, const tr_uuid *subject, const char *detail, tr_error *err) {
     char time[TR_TIME_TEXT], id[TR_UUID_TEXT];
@@ -72,23 +72,27 @@ static tr_status check_log(tr_db *tx, tr_head *head, tr_error *err) {
 
 /* ---- deletions whose first half is done ---- */
 
-tr_status tr_erasing_add(tr_db *tx, const tr_uuid *subject, tr_error *err) {
+tr_status tr_erasing_add(tr_db *tx, const tr_uuid *subject, const tr_uuid *request, tr_error *err) {
     tr_query q;
     tr_status st = tr_query_write(tx, TR_DB_KEYS, sql_erasing_add, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_uuid(&q, 1, subject);
+    tr_bind_uuid(&q, 2, request);
     return tr_query_run(&q, NULL, err);
 }
 
-/* The key is gone, so the rest must go too: nobody could read it. The row in `erasing` stays until the next
- * group, since this one may be cut off in the same place. */
+/* The key is gone, so the rest must go too: nobody could read it. An erasure goes on in steps
+ * (vault/erasure.h); what had no request goes at once. The row in `erasing` stays until the next group, since
+ * this one may be cut off in the same place. */
 static tr_status complete_deletion(tr_query *q, void *context, tr_error *err) {
     tr_db *tx = context;
-    tr_uuid subject = tr_col_uuid(q, 0);
+    tr_uuid subject = tr_col_uuid(q, 0), request = tr_col_uuid(q, 1);
+    bool is_erasure = !tr_col_null(q, 1);
     tr_status st = tr_cols_ok(q, err);
     if (st == TR_OK)
-        st = tr_subject_delete_rows(tx, &subject, err);
+        st = is_erasure ? tr_erasure_begin_again(tx, &subject, &request, err)
+                        : tr_subject_delete_rows(tx, &subject, err);
     if (st == TR_E_NOT_FOUND)
         return TR_OK;
     return st == TR_OK ? append(tx, &subject, "a deletion that was cut off is completed", err) : st;

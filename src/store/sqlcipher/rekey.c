@@ -42,7 +42,7 @@ void tr_rekey_sweep(const tr_source *source) {
         remove_copy(source, (tr_db_kind)i);
 }
 
-static tr_status kind_of(const char *database, tr_db_kind *kind, tr_error *err) {
+tr_status tr_db_kind_of(const char *database, tr_db_kind *kind, tr_error *err) {
     for (int i = 0; i < TR_DB_COUNT; i++) {
         if (strcmp(tr_db_name((tr_db_kind)i), database) == 0) {
             *kind = (tr_db_kind)i;
@@ -64,7 +64,7 @@ tr_status tr_store_try_key(const char *data_dir, const char *database, const tr_
     tr_conn conn = {.handle = NULL};
     tr_db_kind kind = TR_DB_VAULT;
     tr_status st = TR_OK;
-    TR_TRY(kind_of(database, &kind, err));
+    TR_TRY(tr_db_kind_of(database, &kind, err));
     TR_TRY(source_with(&source, data_dir, kind, key, err));
     TR_TRY(tr_conn_open(&source, kind, TR_READ, &conn, err));
     tr_conn_close(&conn);
@@ -221,30 +221,25 @@ static tr_status check_wal_gone(const rekey *r, tr_error *err) {
 
 /* ---- in its place ---- */
 
-/* Open the copy by itself, as it will be opened, and read every page of it. */
-static tr_status check_copy(const rekey *r, const tr_secret *new_key, tr_error *err) {
-    static const char not_well[] = "the new file does not verify: nothing was changed";
-    char text[TR_KEY_TEXT_LEN + 1] = "";
-    tr_conn conn = {.kind = r->kind};
-    tr_status st = tr_key_text(new_key, r->kind, text, err);
-    int rc = sqlite3_open_v2(r->copy, &conn.handle,
+tr_status tr_file_check(const char *path, tr_db_kind kind, const tr_secret *key, const char *fault,
+                        tr_error *err) {
+    tr_conn conn = {.kind = kind};
+    tr_status st = TR_OK;
+    int rc = sqlite3_open_v2(path, &conn.handle,
                              SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(conn.handle, "PRAGMA cipher_log_level = NONE", NULL, NULL, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_key_v2(conn.handle, "main", text, TR_KEY_TEXT_LEN);
-    tr_wipe(text, sizeof text);
-    if (st == TR_OK && rc != SQLITE_OK)
-        st = tr_conn_fail(&conn, rc, err);
-    if (st == TR_OK)
-        st = run_check(&conn, "PRAGMA cipher_integrity_check", not_well, err);
-    if (st == TR_OK)
-        st = run_check(&conn, "PRAGMA integrity_check(1)", not_well, err);
+    if (rc != SQLITE_OK)
+        TR_TRY(tr_conn_fail(&conn, rc, err));
+    TR_TRY(tr_conn_key(&conn, key, err));
+    TR_TRY(run_check(&conn, "PRAGMA cipher_integrity_check", fault, err));
+    st = run_check(&conn, "PRAGMA integrity_check(1)", fault, err);
+out:
     tr_conn_close(&conn);
     return st;
 }
 
-static tr_status flush(const char *path, int flags, tr_error *err) {
+tr_status tr_file_flush(const char *path, int flags, tr_error *err) {
     int fd = open(path, flags | O_CLOEXEC);
     if (fd < 0)
         return tr_fail_errno(err, NULL, "cannot open what is to be flushed");
@@ -254,12 +249,12 @@ static tr_status flush(const char *path, int flags, tr_error *err) {
 }
 
 static tr_status put_in_place(const rekey *r, tr_error *err) {
-    tr_status st = flush(r->copy, O_RDWR, err);
+    tr_status st = tr_file_flush(r->copy, O_RDWR, err);
     if (st == TR_OK)
         st = check_wal_gone(r, err);
     if (st == TR_OK && rename(r->copy, r->path) != 0)
         st = tr_fail_errno(err, tr_db_name(r->kind), "cannot put the new file in place");
-    return st == TR_OK ? flush(r->source.dir, O_RDONLY | O_DIRECTORY, err) : st;
+    return st == TR_OK ? tr_file_flush(r->source.dir, O_RDONLY | O_DIRECTORY, err) : st;
 }
 
 tr_status tr_store_rekey(const char *data_dir, const char *database, const tr_secret *old_key,
@@ -267,7 +262,7 @@ tr_status tr_store_rekey(const char *data_dir, const char *database, const tr_se
     rekey r = {.source = {.dir = ""}};
     tr_status st = TR_OK;
     bool begun = false;
-    TR_TRY(kind_of(database, &r.kind, err));
+    TR_TRY(tr_db_kind_of(database, &r.kind, err));
     TR_TRY(source_with(&r.source, data_dir, r.kind, old_key, err));
     tr_db_path(&r.source, r.kind, r.path);
     (void)snprintf(r.copy, sizeof r.copy, "%s" COPY_ENDING, r.path);
@@ -279,7 +274,7 @@ tr_status tr_store_rekey(const char *data_dir, const char *database, const tr_se
                      err));
     TR_TRY(copy_all(&r, new_key, err));
     tr_conn_close(&r.conn);
-    TR_TRY(check_copy(&r, new_key, err));
+    TR_TRY(tr_file_check(r.copy, r.kind, new_key, "the new file does not verify: nothing was changed", err));
     st = put_in_place(&r, err);
 out:
     tr_conn_close(&r.conn);

@@ -59,6 +59,7 @@ static tr_status none_there(const tr_source *source, tr_error *err) {
 static void let_go(tr_store *store) {
     tr_writer_stop(store->writer);
     tr_checkpointer_stop(store->checkpointer);
+    tr_changes_free(store->changes);
     tr_readers_close(store);
     tr_group_close(&store->group);
     tr_store_unlock(store->lock_fd);
@@ -103,8 +104,9 @@ tr_status tr_store_open(const tr_store_options *options, tr_store **out, tr_erro
     TR_TRY(open_databases(store, options->create, err));
     TR_TRY(tr_readers_open(store, err));
     TR_TRY(tr_checkpointer_start(&store->source, &store->checkpointer, err));
-    TR_TRY(tr_writer_start(store->checkpointer, &store->group, options->group_max, options->queue_max,
-                           &store->writer, err));
+    TR_TRY(tr_changes_new(&store->source, &store->changes, err));
+    TR_TRY(tr_writer_start(store->checkpointer, store->changes, &store->group, options->group_max,
+                           options->queue_max, &store->writer, err));
     *out = store;
     return TR_OK;
 out:
@@ -137,6 +139,7 @@ tr_status tr_store_write(tr_store *store, tr_job_fn fn, void *context, tr_error 
 }
 
 tr_status tr_store_checkpoint(tr_store *store, tr_error *err) {
+    tr_checkpointer_copy(store->checkpointer);
     return tr_writer_checkpoint(store->writer, err);
 }
 

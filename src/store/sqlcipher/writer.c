@@ -24,6 +24,7 @@ typedef struct tr_job { /* on the stack of the caller, who waits for `done` */
 struct tr_writer {
     pthread_t thread;
     tr_checkpointer *checkpointer;
+    tr_changes *changes;
     tr_group *group;
     bool broken; /* the last commit failed: recover first */
     int group_max, queue_max;
@@ -63,15 +64,21 @@ static bool any_damaged(const tr_group *group) {
     return false;
 }
 
-static tr_status start_over(tr_group *group, tr_error *err) {
-    if (any_damaged(group))
-        return tr_group_reopen(group, err);
-    tr_group_abort(group);
+static tr_status reopen(tr_writer *w, tr_error *err) {
+    tr_status st = tr_group_reopen(w->group, err);
+    tr_changes_lose(w->changes, w->group);
+    return st;
+}
+
+static tr_status start_over(tr_writer *w, tr_error *err) {
+    if (any_damaged(w->group))
+        return reopen(w, err);
+    tr_group_abort(w->group);
     return TR_OK;
 }
 
 static tr_status recover(tr_writer *w, tr_error *err) {
-    tr_status st = tr_group_reopen(w->group, err);
+    tr_status st = reopen(w, err);
     if (st == TR_OK)
         st = tr_group_reconcile(w->group, err);
     w->broken = st != TR_OK;
@@ -90,7 +97,7 @@ static void run_group(tr_writer *w, tr_job **jobs, size_t count) {
     int64_t took_us = 0;
     tr_status st = w->broken ? recover(w, &err) : TR_OK;
     while (st == TR_OK && !run_jobs(w, jobs, count))
-        st = start_over(w->group, &err);
+        st = start_over(w, &err);
     if (st == TR_OK)
         st = commit(w, &err, &took_us);
     if (st != TR_OK) {
@@ -150,19 +157,22 @@ static void *run(void *context) {
             run_group(w, w->jobs, count);
         for (size_t i = 0; i < count; i++)
             sem_post(&w->jobs[i]->done);
-        if (!checkpoint)
-            tr_checkpointer_after_group(w->checkpointer, w->group);
+        if (checkpoint)
+            continue;
+        tr_changes_after_group(w->changes, w->group);
+        tr_checkpointer_after_group(w->checkpointer, w->group);
     }
     return NULL;
 }
 
-tr_status tr_writer_start(tr_checkpointer *checkpointer, tr_group *group, int group_max, int queue_max,
-                          tr_writer **out, tr_error *err) {
+tr_status tr_writer_start(tr_checkpointer *checkpointer, tr_changes *changes, tr_group *group, int group_max,
+                          int queue_max, tr_writer **out, tr_error *err) {
     tr_writer *w = calloc(1, sizeof *w);
     *out = NULL;
     if (!w)
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     w->checkpointer = checkpointer;
+    w->changes = changes;
     w->group = group;
     w->group_max = group_max > 0 ? group_max : GROUP_MAX;
     w->queue_max = queue_max > 0 ? queue_max : QUEUE_MAX;

@@ -1,0 +1,350 @@
+/* tresor backup: make a snapshot, or prove that one can be restored. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/json_write.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/connection.h"
+#include "cli/exchange.h"
+#include "cli/options.h"
+#include "cli/unlock.h"
+#include "vault/snapshot_unpack.h"
+#include "vault/snapshots.h"
+
+static const char help[] =
+    "Make a snapshot, or prove that one can be restored.\n"
+    "\n"
+    "Usage: tresor backup [--to DIR] [OPTION...] [SETTING...]\n"
+    "       tresor backup verify FILE [--scratch DIR] [--share-file FILE]... [SETTING...]\n"
+    "\n"
+    "Beside a running server of the data folder it asks that one for it, with the session of an operator "
+    "(`tresor token sign-in`):\n"
+    "the snapshot goes to the server's own backup_dir. Else it makes it itself, into DIR or backup_dir, and "
+    "removes those that\n"
+    "backup_keep_* do not name. DIR must be there, and be this vault's alone. Prints the snapshot as JSON.\n"
+    "\n"
+    "verify reads the file whole, restores it into a scratch folder, which is removed afterwards, and checks "
+    "each "
+    "page, the\n"
+    "databases' structure and the audit log. The keyring is that of the data folder where there is one, else "
+    "the "
+    "one beside the\n"
+    "file or above it. Prints {\"ok\",\"id\",\"kind\",\"created_at\",\"pages\",\"reason\"}; exits with 4 "
+    "when it is "
+    "damaged.\n"
+    "\n"
+    "  --to DIR           the backup folder [backup_dir]\n"
+    "  --scratch DIR      a folder that is not there yet, on a disk with as much room [beside FILE]\n"
+    "  --share-file FILE  a share of a split keyring; without it they are read from stdin, one a line\n"
+    "  --session FILE     beside a server: the session file [TRESOR_SESSION, else ~/.tresor-session]\n"
+    "  --url URL          the server [the session's, else https://127.0.0.1:8443]\n"
+    "  --ca FILE          the certificate or authority to trust [the session's, else DIR/tls.pem]\n"
+    "  --timeout SECONDS  give a silent connection up after so long [60]\n";
+
+/* ---- beside a server ---- */
+
+static tr_status ask(tr_connection *c, const char *method, const char *path, cJSON **answer, long *status,
+                     tr_error *err) {
+    tr_exchange_answer got = TR_EXCHANGE_ANSWER_INIT;
+    const tr_exchange exchange = {.session = c->session, .client = c->client, .method = method, .path = path};
+    cJSON_Delete(*answer);
+    *answer = NULL;
+    tr_status st = tr_exchange_run(&exchange, &got, err);
+    *status = got.response.status;
+    if (st == TR_OK)
+        st = tr_json_parse(got.text.data ? got.text.data : "", got.text.len, answer, err);
+    if (st == TR_OK && *status / 100 != 2) {
+        const char *detail = tr_json_string(*answer, "detail");
+        st = tr_fail(err, *status == 401 || *status == 403 ? TR_E_CREDENTIALS : TR_E_IO, NULL,
+                     "the server refused: %ld: %.160s", *status, detail ? detail : "no reason given");
+    }
+    tr_exchange_answer_clear(&got);
+    return st;
+}
+
+static bool is_running(const cJSON *snapshot) {
+    const char *state = tr_json_string(snapshot, "state");
+    return state && strcmp(state, "running") == 0;
+}
+
+static tr_status wait_for_end(tr_connection *c, cJSON **snapshot, tr_error *err) {
+    const struct timespec second = {.tv_sec = 1};
+    char path[80];
+    long status = 0;
+    const char *id = tr_json_string(*snapshot, "id");
+    tr_status st = id ? TR_OK : tr_fail(err, TR_E_IO, NULL, "the server's answer names no snapshot");
+    (void)snprintf(path, sizeof path, "/v1/snapshots/%.40s", id ? id : "");
+    while (st == TR_OK && is_running(*snapshot)) {
+        nanosleep(&second, NULL);
+        st = ask(c, "GET", path, snapshot, &status, err);
+    }
+    const char *state = st == TR_OK ? tr_json_string(*snapshot, "state") : NULL;
+    const char *reason = st == TR_OK ? tr_json_string(*snapshot, "reason") : NULL;
+    if (st == TR_OK && (!state || strcmp(state, "good") != 0))
+        st = tr_fail(err, TR_E_IO, NULL, "the snapshot failed: %.160s", reason ? reason : "no reason given");
+    return st;
+}
+
+static tr_status print(const cJSON *snapshot, tr_error *err) {
+    tr_buf out = TR_BUF_INIT;
+    tr_status st = tr_json_print(snapshot, &out, err);
+    tr_buf_putc(&out, '\n');
+    if (st == TR_OK)
+        st = tr_buf_ok(&out, err);
+    if (st == TR_OK)
+        st = tr_cli_write(out.data, out.len, err);
+    tr_buf_clear(&out);
+    return st;
+}
+
+static tr_status by_server(const tr_connection_options *options, tr_error *err) {
+    tr_connection connection;
+    cJSON *snapshot = NULL;
+    long status = 0;
+    memset(&connection, 0, sizeof connection);
+    tr_status st = tr_connection_open(options, false, &connection, err);
+    if (st == TR_OK)
+        st = ask(&connection, "POST", "/v1/snapshots", &snapshot, &status, err);
+    if (st == TR_OK)
+        st = wait_for_end(&connection, &snapshot, err);
+    if (st == TR_OK)
+        st = print(snapshot, err);
+    cJSON_Delete(snapshot);
+    tr_connection_close(&connection);
+    return st;
+}
+
+/* ---- without one ---- */
+
+static tr_status print_item(const tr_snapshot_item *item, tr_error *err) {
+    tr_buf out = TR_BUF_INIT;
+    tr_jw_open(&out, NULL, '{');
+    tr_jw_uuid(&out, "id", &item->head.id);
+    tr_jw_text(&out, "state", "good");
+    tr_jw_text(&out, "kind", tr_snapshot_kind_name(item->head.kind));
+    tr_jw_time(&out, "created_at", item->head.created_ms);
+    tr_jw_number(&out, "bytes", item->bytes);
+    tr_jw_close(&out, '}');
+    tr_buf_putc(&out, '\n');
+    tr_status st = tr_buf_ok(&out, err);
+    if (st == TR_OK)
+        st = tr_cli_write(out.data, out.len, err);
+    tr_buf_clear(&out);
+    return st;
+}
+
+/* The lock is the vault's from here on. */
+static tr_status by_ourselves(const tr_config *config, int lock, const tr_option_list *shares,
+                              tr_error *err) {
+    const tr_uuid id = tr_uuid_new();
+    tr_secret passphrase = TR_SECRET_INIT;
+    tr_vault *vault = NULL;
+    tr_snapshot_item item;
+    tr_status st = tr_cli_unlock(config, shares, &passphrase, err);
+    if (st == TR_OK)
+        st = tr_vault_open_locked(config, lock, &passphrase, &vault, err);
+    else
+        tr_vault_unlock(lock);
+    if (st == TR_OK)
+        st = tr_snapshots_make(vault, &id, err);
+    if (st == TR_OK)
+        st = tr_snapshots_get(vault, &id, &item, err);
+    if (st == TR_OK)
+        st = print_item(&item, err);
+    tr_vault_close(vault);
+    tr_secret_clear(&passphrase);
+    return st;
+}
+
+static tr_status make(tr_config *config, const char *to, const tr_connection_options *options,
+                      const tr_option_list *shares, tr_error *err) {
+    int lock = -1;
+    tr_status st = tr_cli_has_vault(config, err);
+    if (st == TR_OK)
+        st = tr_vault_lock(config, &lock, err);
+    if (st == TR_E_LOCKED && to)
+        return tr_fail(err, st, "--to",
+                       "a server has the data folder, and writes to its own backup_dir only");
+    if (st == TR_E_LOCKED)
+        return by_server(options, err);
+    if (st != TR_OK)
+        return st;
+    if (to && (size_t)snprintf(config->backup_dir, sizeof config->backup_dir, "%s", to) >=
+                  sizeof config->backup_dir)
+        st = tr_fail(err, TR_E_CONFIG, "--to", "the folder's name is too long");
+    if (st == TR_OK && !config->backup_dir[0])
+        st = tr_fail(err, TR_E_CONFIG, "--to", "names no folder, and the setting backup_dir neither");
+    if (st == TR_OK)
+        return by_ourselves(config, lock, shares, err);
+    tr_vault_unlock(lock);
+    return st;
+}
+
+static tr_exit run_make(int argc, char **argv) {
+    tr_connection_options connection = {.url = NULL};
+    tr_option_list shares = {.count = 0};
+    const char *to = NULL;
+    const tr_option options[] = {{.name = "--to", .value = &to},
+                                 {.name = "--share-file", .list = &shares},
+                                 {.name = "--session", .value = &connection.session},
+                                 {.name = "--url", .value = &connection.url},
+                                 {.name = "--ca", .value = &connection.ca},
+                                 {.name = "--timeout", .value = &connection.timeout}};
+    tr_command_line line = {.options = options,
+                            .option_count = sizeof options / sizeof *options,
+                            .usage = "tresor backup [--to DIR] [OPTION...] [SETTING...]"};
+    tr_config config;
+    tr_error err = {0};
+    tr_status st = tr_options_read(argc, argv, &line, &config, &err);
+    connection.data = config.data;
+    if (st == TR_OK)
+        st = make(&config, to, &connection, &shares, &err);
+    return st == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);
+}
+
+/* ---- verify ---- */
+
+/* The folder of a path, or the one above that. */
+static void folder_above(const char *path, char *out, size_t size) {
+    (void)snprintf(out, size, "%s", path);
+    char *slash = strrchr(out, '/');
+    if (slash)
+        slash[slash == out ? 1 : 0] = '\0';
+    else
+        (void)snprintf(out, size, ".");
+}
+
+static bool has_ring(const tr_config *config) {
+    char path[600];
+    return tr_config_path(config, TR_RING, path, sizeof path, NULL) == TR_OK && access(path, F_OK) == 0;
+}
+
+static tr_status find_ring(tr_config *config, const char *file, tr_error *err) {
+    char above[512];
+    if (has_ring(config))
+        return TR_OK;
+    folder_above(file, config->data, sizeof config->data);
+    if (has_ring(config))
+        return TR_OK;
+    (void)snprintf(above, sizeof above, "%s", config->data);
+    if (strcmp(above, ".") == 0)
+        (void)snprintf(config->data, sizeof config->data, "..");
+    else
+        folder_above(above, config->data, sizeof config->data);
+    return has_ring(config) ? TR_OK
+                            : tr_fail(err, TR_E_CONFIG, "data", "there is no keyring to open it with");
+}
+
+static tr_status open_ring(tr_config *config, const char *file, const tr_option_list *shares,
+                           tr_keyring **ring, tr_error *err) {
+    char path[600];
+    tr_secret passphrase = TR_SECRET_INIT;
+    tr_status st = TR_OK;
+    TR_TRY(find_ring(config, file, err));
+    TR_TRY(tr_config_path(config, TR_RING, path, sizeof path, err));
+    TR_TRY(tr_cli_unlock(config, shares, &passphrase, err));
+    st = tr_keyring_open_file(path, &passphrase, ring, err);
+out:
+    tr_secret_clear(&passphrase);
+    return st;
+}
+
+typedef struct verdict {
+    tr_snapshot_head head;
+    tr_snapshot_counts counts;
+    bool ok;
+} verdict;
+
+static tr_status print_verdict(const verdict *v, const tr_error *why, tr_error *err) {
+    tr_buf out = TR_BUF_INIT;
+    tr_jw_open(&out, NULL, '{');
+    tr_jw_bool(&out, "ok", v->ok);
+    tr_jw_uuid(&out, "id", &v->head.id);
+    tr_jw_text(&out, "kind", tr_snapshot_kind_name(v->head.kind));
+    tr_jw_time(&out, "created_at", v->head.created_ms);
+    tr_jw_number(&out, "pages", (int64_t)v->counts.pages);
+    tr_jw_text(&out, "reason", v->ok ? NULL : why->what);
+    tr_jw_close(&out, '}');
+    tr_buf_putc(&out, '\n');
+    tr_status st = tr_buf_ok(&out, err);
+    if (st == TR_OK)
+        st = tr_cli_write(out.data, out.len, err);
+    tr_buf_clear(&out);
+    return st;
+}
+
+static tr_status try_file(tr_keyring *ring, const char *file, const char *scratch, verdict *v,
+                          tr_error *err) {
+    tr_target_source *source = NULL;
+    tr_status st = TR_OK;
+    if (access(scratch, F_OK) == 0)
+        return tr_fail(err, TR_E_EXISTS, scratch, "is there already: name a folder that can be made");
+    TR_TRY(tr_target_read_path(file, &source, err));
+    TR_TRY(tr_snapshot_peek(tr_target_source_read, source, &v->head, err));
+    TR_TRY(tr_target_rewind(source, err));
+    st = tr_snapshot_try(ring, source, scratch, NULL, &v->head, &v->counts, err);
+out:
+    tr_target_source_close(source);
+    return st;
+}
+
+static tr_status verify(tr_config *config, const char *file, const char *scratch,
+                        const tr_option_list *shares, tr_error *err) {
+    char beside[PATH_MAX];
+    verdict v = {.ok = false};
+    tr_error why = {0};
+    tr_keyring *ring = NULL;
+    if ((size_t)snprintf(beside, sizeof beside, "%s.scratch", file) >= sizeof beside)
+        return tr_fail(err, TR_E_CONFIG, NULL, "the file's name is too long");
+    tr_status st = open_ring(config, file, shares, &ring, err);
+    if (st == TR_OK)
+        st = try_file(ring, file, scratch ? scratch : beside, &v, &why);
+    else
+        why = *err;
+    tr_keyring_close(ring);
+    v.ok = st == TR_OK;
+    if (st == TR_OK || st == TR_E_CORRUPT) {
+        tr_status printed = print_verdict(&v, &why, err);
+        st = st == TR_OK ? printed : st;
+    }
+    if (st != TR_OK && why.status == st)
+        *err = why;
+    return st;
+}
+
+static tr_exit run_verify(int argc, char **argv) {
+    tr_option_list shares = {.count = 0};
+    const char *scratch = NULL;
+    const tr_option options[] = {{.name = "--share-file", .list = &shares},
+                                 {.name = "--scratch", .value = &scratch}};
+    tr_command_line line = {.options = options,
+                            .option_count = sizeof options / sizeof *options,
+                            .word_count = 1,
+                            .usage = "tresor backup verify FILE [OPTION...] [SETTING...]"};
+    tr_config config;
+    tr_error err = {0};
+    tr_status st = tr_options_read(argc, argv, &line, &config, &err);
+    if (st == TR_OK)
+        st = verify(&config, line.words[0], scratch, &shares, &err);
+    return st == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);
+}
+
+static int run(int argc, char **argv) {
+    tr_log_set_fd(-1); /* what went wrong is the command's to say */
+    if (argc > 0 && strcmp(argv[0], "verify") == 0)
+        return run_verify(argc - 1, argv + 1);
+    return run_make(argc, argv);
+}
+
+const tr_cli_command tr_cli_backup = {
+    .name = "backup",
+    .meaning = "make a snapshot, or verify one",
+    .help = help,
+    .settings = true,
+    .run = run,
+};

@@ -1,0 +1,220 @@
+#include "cli/zip_names.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define END_LEN       22 /* end of central directory record */
+#define LOCATOR_LEN   20 /* of the zip64 one */
+#define END64_LEN     56
+#define HEADER_LEN    46 /* of a file, in the directory */
+#define COMMENT_MAX   65535
+#define DIRECTORY_MAX ((uint64_t)64 * 1024 * 1024)
+
+#define END_SIGNATURE     0x06054b50u
+#define LOCATOR_SIGNATURE 0x07064b50u
+#define END64_SIGNATURE   0x06064b50u
+#define HEADER_SIGNATURE  0x02014b50u
+#define ZIP64_FIELD       1
+
+struct place {
+    uint64_t offset;
+    const uint8_t *name; /* in the directory */
+    size_t len;
+};
+
+struct tr_zip_names {
+    uint8_t *directory;
+    struct place *places;
+    size_t count;
+};
+
+/* Little endian. */
+static uint64_t number(const uint8_t *at, int bytes) {
+    uint64_t value = 0;
+    for (int i = bytes - 1; i >= 0; i--)
+        value = value << 8 | at[i];
+    return value;
+}
+
+static tr_status damaged(const char *path, tr_error *err) {
+    return tr_fail(err, TR_E_CORRUPT, path, "the package has no whole directory");
+}
+
+static tr_status read_at(int fd, const char *path, uint64_t at, void *room, size_t n, tr_error *err) {
+    for (size_t done = 0; done < n;) {
+        ssize_t got = pread(fd, (char *)room + done, n - done, (off_t)(at + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return tr_fail_errno(err, path, "cannot read the file");
+        if (got == 0)
+            return damaged(path, err);
+        done += (size_t)got;
+    }
+    return TR_OK;
+}
+
+/* ---- where the directory is ---- */
+
+struct extent {
+    uint64_t offset, size, count;
+    uint64_t end; /* where the record behind it begins: it must reach to there */
+};
+
+/* The place of the end record: its comment ends with the file. */
+static tr_status find_end(int fd, const char *path, uint64_t size, uint64_t *at, tr_error *err) {
+    size_t n = size < END_LEN + COMMENT_MAX ? (size_t)size : END_LEN + COMMENT_MAX;
+    uint8_t *tail = malloc(n ? n : 1);
+    bool found = false;
+    tr_status st =
+        tail ? read_at(fd, path, size - n, tail, n, err) : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    for (size_t i = n; st == TR_OK && !found && i >= END_LEN; i--) {
+        const uint8_t *end = tail + i - END_LEN;
+        found = number(end, 4) == END_SIGNATURE && number(end + 20, 2) == n - i;
+        *at = size - n + i - END_LEN;
+    }
+    free(tail);
+    return st == TR_OK && !found ? damaged(path, err) : st;
+}
+
+static tr_status read_end64(int fd, const char *path, uint64_t end, struct extent *x, tr_error *err) {
+    uint8_t locator[LOCATOR_LEN], record[END64_LEN];
+    if (end < LOCATOR_LEN + END64_LEN)
+        return damaged(path, err);
+    tr_status st = read_at(fd, path, end - LOCATOR_LEN, locator, sizeof locator, err);
+    if (st != TR_OK)
+        return st;
+    x->end = number(locator + 8, 8);
+    if (number(locator, 4) != LOCATOR_SIGNATURE || x->end > end - LOCATOR_LEN - END64_LEN)
+        return damaged(path, err);
+    st = read_at(fd, path, x->end, record, sizeof record, err);
+    if (st == TR_OK && number(record, 4) != END64_SIGNATURE)
+        st = damaged(path, err);
+    if (st == TR_OK) {
+        x->count = number(record + 32, 8);
+        x->size = number(record + 40, 8);
+        x->offset = number(record + 48, 8);
+    }
+    return st;
+}
+
+static tr_status find_directory(int fd, const char *path, uint64_t size, struct extent *x, tr_error *err) {
+    uint8_t end[END_LEN];
+    tr_status st = find_end(fd, path, size, &x->end, err);
+    if (st == TR_OK)
+        st = read_at(fd, path, x->end, end, sizeof end, err);
+    if (st != TR_OK)
+        return st;
+    x->count = number(end + 10, 2);
+    x->size = number(end + 12, 4);
+    x->offset = number(end + 16, 4);
+    if (x->count == UINT16_MAX || x->size == UINT32_MAX || x->offset == UINT32_MAX)
+        st = read_end64(fd, path, x->end, x, err);
+    bool whole = st == TR_OK && x->size <= DIRECTORY_MAX && x->offset <= x->end &&
+                 x->end - x->offset == x->size && x->count <= x->size / HEADER_LEN;
+    return st == TR_OK && !whole ? damaged(path, err) : st;
+}
+
+/* ---- what it holds ---- */
+
+/* The place of a file beyond 4 GiB: the extra field has in this order those of three numbers that did not
+ * fit. */
+static bool far_offset(const uint8_t *header, const uint8_t *extra, size_t len, uint64_t *offset) {
+    while (len >= 4) {
+        size_t n = (size_t)number(extra + 2, 2);
+        if (n > len - 4)
+            return false;
+        if (number(extra, 2) == ZIP64_FIELD) {
+            size_t skip = (number(header + 24, 4) == UINT32_MAX ? 8 : 0) +
+                          (number(header + 20, 4) == UINT32_MAX ? 8 : 0);
+            if (n < skip + 8)
+                return false;
+            *offset = number(extra + 4 + skip, 8);
+            return true;
+        }
+        extra += 4 + n;
+        len -= 4 + n;
+    }
+    return false;
+}
+
+static int by_offset(const void *a, const void *b) {
+    const struct place *x = a, *y = b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static bool take_headers(tr_zip_names *names, const struct extent *x) {
+    size_t left = (size_t)x->size;
+    const uint8_t *at = names->directory;
+    for (; names->count < x->count; names->count++) {
+        struct place *p = &names->places[names->count];
+        if (left < HEADER_LEN || number(at, 4) != HEADER_SIGNATURE)
+            return false;
+        size_t extra = (size_t)number(at + 30, 2), rest = extra + (size_t)number(at + 32, 2);
+        *p = (struct place){number(at + 42, 4), at + HEADER_LEN, (size_t)number(at + 28, 2)};
+        if (left - HEADER_LEN < p->len + rest ||
+            (p->offset == UINT32_MAX && !far_offset(at, p->name + p->len, extra, &p->offset)))
+            return false;
+        at += HEADER_LEN + p->len + rest;
+        left -= HEADER_LEN + p->len + rest;
+    }
+    return left == 0;
+}
+
+/* In the order in which they lie, from the file's beginning on, no two in one place. */
+static bool put_in_order(tr_zip_names *names, const struct extent *x) {
+    struct place *p = names->places;
+    qsort(p, names->count, sizeof *p, by_offset);
+    for (size_t i = 1; i < names->count; i++) {
+        if (p[i].offset == p[i - 1].offset)
+            return false;
+    }
+    return names->count == 0 || (p[0].offset == 0 && p[names->count - 1].offset < x->offset);
+}
+
+tr_status tr_zip_names_read(const char *path, tr_zip_names **out, tr_error *err) {
+    struct extent x = {0};
+    struct stat info;
+    tr_status st = TR_OK;
+    tr_zip_names *names = calloc(1, sizeof *names);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (!names)
+        TR_TRY(tr_fail(err, TR_E_NOMEM, NULL, "out of memory"));
+    if (fd < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
+        TR_TRY(tr_fail(err, TR_E_CONFIG, path, "is no file that can be read"));
+    TR_TRY(find_directory(fd, path, (uint64_t)info.st_size, &x, err));
+    names->directory = malloc(x.size ? (size_t)x.size : 1);
+    names->places = calloc(x.count ? (size_t)x.count : 1, sizeof *names->places);
+    if (!names->directory || !names->places)
+        TR_TRY(tr_fail(err, TR_E_NOMEM, NULL, "out of memory"));
+    TR_TRY(read_at(fd, path, x.offset, names->directory, (size_t)x.size, err));
+    if (!take_headers(names, &x) || !put_in_order(names, &x))
+        TR_TRY(damaged(path, err));
+    *out = names;
+    names = NULL;
+out:
+    if (fd >= 0)
+        close(fd);
+    tr_zip_names_free(names);
+    return st;
+}
+
+void tr_zip_names_free(tr_zip_names *names) {
+    if (!names)
+        return;
+    free(names->directory);
+    free(names->places);
+    free(names);
+}
+
+bool tr_zip_names_is(const tr_zip_names *names, size_t index, const char *name) {
+    if (!name || index >= names->count)
+        return !name && index >= names->count;
+    const struct place *p = &names->places[index];
+    return strlen(name) == p->len && memcmp(name, p->name, p->len) == 0;
+}

@@ -1,0 +1,363 @@
+#include "vault/snapshots.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "vault/keys.h"
+#include "vault/snapshots_internal.h"
+
+#define RETRY_MS ((int64_t)5 * 60 * 1000) /* after a scheduled snapshot that failed */
+
+/* ---- the state ---- */
+
+tr_status tr_snapshots_new(tr_snapshots **out, tr_error *err) {
+    pthread_condattr_t attributes;
+    tr_snapshots *state = calloc(1, sizeof *state);
+    *out = NULL;
+    if (!state || pthread_condattr_init(&attributes) != 0) {
+        free(state);
+        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    }
+    bool ready = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+                 pthread_cond_init(&state->changed, &attributes) == 0;
+    pthread_condattr_destroy(&attributes);
+    if (!ready) {
+        free(state);
+        return tr_fail(err, TR_E_INTERNAL, NULL, "no condition to wait for");
+    }
+    pthread_mutex_init(&state->mutex, NULL);
+    *out = state;
+    return TR_OK;
+}
+
+void tr_snapshots_end(tr_vault *vault) {
+    tr_snapshots *state = vault->snapshots;
+    pthread_mutex_lock(&state->mutex);
+    state->stop = true;
+    pthread_cond_broadcast(&state->changed);
+    pthread_mutex_unlock(&state->mutex);
+}
+
+void tr_snapshots_free(tr_snapshots *state) {
+    if (!state)
+        return;
+    pthread_cond_destroy(&state->changed);
+    pthread_mutex_destroy(&state->mutex);
+    free(state);
+}
+
+void tr_snapshots_join(tr_vault *vault) {
+    tr_snapshots *state = vault->snapshots;
+    if (!state)
+        return;
+    tr_snapshots_end(vault);
+    if (state->joinable)
+        pthread_join(state->thread, NULL);
+    state->joinable = false;
+}
+
+/* ---- what is there ---- */
+
+tr_status tr_snapshots_list(tr_vault *vault, tr_snapshot_item **items, size_t *count, tr_error *err) {
+    tr_target *target = NULL;
+    *items = NULL;
+    *count = 0;
+    tr_status st = tr_snapshot_open_target(vault, false, &target, err);
+    if (st == TR_OK)
+        st = tr_snapshot_items(vault, target, items, count, err);
+    if (st == TR_OK)
+        tr_snapshot_remember(vault, *items, *count);
+    tr_target_close(target);
+    return st;
+}
+
+tr_status tr_snapshots_get(tr_vault *vault, const tr_uuid *id, tr_snapshot_item *item, tr_error *err) {
+    tr_snapshot_item *items = NULL;
+    size_t count = 0;
+    tr_status st = tr_snapshots_list(vault, &items, &count, err);
+    if (st == TR_OK)
+        st = TR_E_NOT_FOUND;
+    for (size_t i = 0; st == TR_E_NOT_FOUND && i < count; i++) {
+        if (tr_uuid_equal(&items[i].head.id, id)) {
+            *item = items[i];
+            st = TR_OK;
+        }
+    }
+    free(items);
+    return st == TR_E_NOT_FOUND ? tr_fail(err, st, NULL, "there is no such snapshot") : st;
+}
+
+tr_status tr_snapshots_remove(tr_vault *vault, const tr_uuid *id, tr_error *err) {
+    char name[64];
+    tr_target *target = NULL;
+    tr_snapshot_item item;
+    tr_status st = TR_OK;
+    TR_TRY(tr_snapshots_get(vault, id, &item, err));
+    TR_TRY(tr_snapshot_name(id, name, err));
+    TR_TRY(tr_snapshot_open_target(vault, false, &target, err));
+    st = tr_target_remove(target, name, err);
+out:
+    tr_target_close(target);
+    if (st == TR_OK) {
+        pthread_mutex_lock(&vault->snapshots->mutex);
+        vault->snapshots->looked = false;
+        pthread_mutex_unlock(&vault->snapshots->mutex);
+    }
+    return st;
+}
+
+bool tr_snapshots_newest(tr_vault *vault, tr_snapshot_item *item, size_t *count) {
+    tr_snapshots *state = vault->snapshots;
+    pthread_mutex_lock(&state->mutex);
+    bool known = state->looked && state->count > 0;
+    *count = state->count;
+    if (known)
+        *item = state->newest;
+    pthread_mutex_unlock(&state->mutex);
+    return known;
+}
+
+/* ---- tasks ---- */
+
+static const struct {
+    const char *event; /* of the log */
+    tr_status (*run)(tr_vault *vault, tr_snapshot_work *work, tr_error *err);
+} tasks[TR_SNAPSHOT_TASKS] = {[TR_SNAPSHOT_MAKE] = {"snapshot.make", tr_snapshot_make},
+                              [TR_SNAPSHOT_VERIFY] = {"snapshot.verify", tr_snapshot_check}};
+
+/* With the mutex held. */
+static void note_end(tr_snapshots *state, const tr_snapshot_work *work) {
+    state->last[work->task] = *work;
+    state->running = false;
+    if (work->task == TR_SNAPSHOT_VERIFY) {
+        state->verified[state->verified_next] = *work;
+        state->verified_next = (state->verified_next + 1) % TR_VERIFIED_MAX;
+        state->verified_count += state->verified_count < TR_VERIFIED_MAX;
+    }
+    if (work->task == TR_SNAPSHOT_MAKE && work->err.status != TR_OK)
+        state->try_after = tr_monotonic_ms() + RETRY_MS;
+    pthread_cond_broadcast(&state->changed);
+}
+
+static tr_status run_task(tr_vault *vault, tr_snapshot_work *work, tr_error *err) {
+    tr_snapshots *state = vault->snapshots;
+    work->err = (tr_error){0};
+    tr_status st = tasks[work->task].run(vault, work, &work->err);
+    work->err.status = st;
+    work->ended_at = tr_now_ms();
+    tr_log(st == TR_OK ? TR_LOG_INFO : TR_LOG_ERROR, tasks[work->task].event,
+           TR_F_TEXT("status", tr_status_slug(st)), TR_F_TEXT("reason", st == TR_OK ? NULL : work->err.what),
+           TR_F_TEXT("where", st == TR_OK ? NULL : work->err.where), TR_F_NUM("pages", work->pages),
+           TR_F_NUM("bytes", work->bytes), TR_F_NUM("ms", work->ended_at - work->begun_at));
+    if (st != TR_OK && err)
+        *err = work->err;
+    pthread_mutex_lock(&state->mutex);
+    note_end(state, work);
+    pthread_mutex_unlock(&state->mutex);
+    return st;
+}
+
+static void *task_main(void *context) {
+    tr_vault *vault = context;
+    tr_snapshots *state = vault->snapshots;
+    tr_snapshot_work work = {0};
+    pthread_mutex_lock(&state->mutex);
+    for (int i = 0; i < TR_SNAPSHOT_TASKS; i++) {
+        if (state->has[i] && state->last[i].ended_at == 0)
+            work = state->last[i];
+    }
+    pthread_mutex_unlock(&state->mutex);
+    (void)run_task(vault, &work, NULL);
+    return NULL;
+}
+
+/* With the mutex held. */
+static tr_status may_begin(const tr_vault *vault, tr_error *err) {
+    const tr_snapshots *state = vault->snapshots;
+    tr_status st = tr_snapshot_has_target(vault, err);
+    if (st == TR_OK && state->stop)
+        st = tr_fail(err, TR_E_DRAINING, NULL, "the vault is shutting down");
+    if (st == TR_OK && state->running)
+        st = tr_fail(err, TR_E_CONFLICT, NULL, "a snapshot is being made or verified: wait for its end");
+    return st;
+}
+
+tr_status tr_snapshots_may_begin(tr_vault *vault, tr_error *err) {
+    pthread_mutex_lock(&vault->snapshots->mutex);
+    tr_status st = may_begin(vault, err);
+    pthread_mutex_unlock(&vault->snapshots->mutex);
+    return st;
+}
+
+/* With the mutex held. */
+static tr_status take_turn(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, tr_error *err) {
+    tr_snapshots *state = vault->snapshots;
+    tr_status st = may_begin(vault, err);
+    if (st != TR_OK)
+        return st;
+    state->running = state->has[task] = true;
+    state->last[task] = (tr_snapshot_work){.task = task, .id = *id, .begun_at = tr_now_ms()};
+    return TR_OK;
+}
+
+tr_status tr_snapshots_begin(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, tr_error *err) {
+    tr_snapshots *state = vault->snapshots;
+    pthread_mutex_lock(&state->mutex);
+    tr_status st = take_turn(vault, task, id, err);
+    if (st == TR_OK && state->joinable)
+        pthread_join(state->thread, NULL); /* it is at its end */
+    if (st == TR_OK) {
+        state->joinable = pthread_create(&state->thread, NULL, task_main, vault) == 0;
+        if (!state->joinable) {
+            state->running = state->has[task] = false;
+            st = tr_fail(err, TR_E_NOMEM, NULL, "cannot start a thread");
+        }
+    }
+    pthread_mutex_unlock(&state->mutex);
+    return st;
+}
+
+tr_status tr_snapshots_make(tr_vault *vault, const tr_uuid *id, tr_error *err) {
+    tr_snapshots *state = vault->snapshots;
+    tr_snapshot_work work = {0};
+    pthread_mutex_lock(&state->mutex);
+    tr_status st = take_turn(vault, TR_SNAPSHOT_MAKE, id, err);
+    if (st == TR_OK)
+        work = state->last[TR_SNAPSHOT_MAKE];
+    pthread_mutex_unlock(&state->mutex);
+    return st == TR_OK ? run_task(vault, &work, err) : st;
+}
+
+bool tr_snapshots_wait(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, int64_t wait_ms,
+                       tr_snapshot_work *work) {
+    tr_snapshots *state = vault->snapshots;
+    int64_t until = tr_monotonic_ms() + wait_ms;
+    const struct timespec at = {.tv_sec = until / 1000, .tv_nsec = (long)(until % 1000) * 1000000};
+    bool is, ended;
+    pthread_mutex_lock(&state->mutex);
+    for (;;) {
+        is = state->has[task] && tr_uuid_equal(&state->last[task].id, id);
+        ended = is && state->last[task].ended_at != 0;
+        if (!is || ended || state->stop || tr_monotonic_ms() >= until)
+            break;
+        (void)pthread_cond_timedwait(&state->changed, &state->mutex, &at);
+    }
+    if (ended)
+        *work = state->last[task];
+    pthread_mutex_unlock(&state->mutex);
+    return ended;
+}
+
+bool tr_snapshots_last(tr_vault *vault, tr_snapshot_task task, tr_snapshot_work *work) {
+    tr_snapshots *state = vault->snapshots;
+    pthread_mutex_lock(&state->mutex);
+    bool has = state->has[task];
+    if (has)
+        *work = state->last[task];
+    pthread_mutex_unlock(&state->mutex);
+    return has;
+}
+
+bool tr_snapshots_verified(tr_vault *vault, const tr_uuid *id, tr_snapshot_work *work) {
+    tr_snapshots *state = vault->snapshots;
+    bool found = false;
+    pthread_mutex_lock(&state->mutex);
+    for (size_t i = 1; !found && i <= state->verified_count; i++) {
+        const tr_snapshot_work *one =
+            &state->verified[(state->verified_next + TR_VERIFIED_MAX - i) % TR_VERIFIED_MAX];
+        found = tr_uuid_equal(&one->id, id);
+        if (found)
+            *work = *one;
+    }
+    pthread_mutex_unlock(&state->mutex);
+    return found;
+}
+
+/* ---- the schedule ---- */
+
+static tr_status look(tr_vault *vault, tr_error *err) {
+    tr_snapshot_item *items = NULL;
+    size_t count = 0;
+    tr_status st = tr_snapshots_list(vault, &items, &count, err);
+    free(items);
+    return st;
+}
+
+/* A snapshot from the future counts as none: the clock was put back. */
+static bool is_due(tr_vault *vault) {
+    tr_snapshot_item newest;
+    size_t count = 0;
+    int64_t now = tr_now_ms(), every = vault->config->backup_every_s * 1000;
+    if (!tr_snapshots_newest(vault, &newest, &count))
+        return true;
+    return newest.head.created_ms > now + every || newest.head.created_ms + every <= now;
+}
+
+static bool keys_are_stale(tr_vault *vault) {
+    tr_snapshots *state = vault->snapshots;
+    pthread_mutex_lock(&state->mutex);
+    bool stale = state->keys_master != 0 && state->keys_master != tr_keyring_current(vault->ring);
+    pthread_mutex_unlock(&state->mutex);
+    return stale && !tr_keys_rewrapping(vault);
+}
+
+tr_status tr_snapshots_tend(tr_vault *vault, bool *more, tr_error *err) {
+    tr_snapshots *state = vault->snapshots;
+    const tr_uuid id = tr_uuid_new();
+    tr_status st = TR_OK;
+    (void)more;
+    if (!vault->config->backup_dir[0])
+        return TR_OK;
+    pthread_mutex_lock(&state->mutex);
+    bool idle = !state->running && !state->stop && tr_monotonic_ms() >= state->try_after;
+    bool looked = state->looked;
+    pthread_mutex_unlock(&state->mutex);
+    if (!idle)
+        return TR_OK;
+    if (!looked)
+        st = look(vault, err);
+    if (st == TR_OK && keys_are_stale(vault))
+        st = tr_snapshots_renew_keys(vault, err);
+    if (st == TR_OK && vault->config->backup_every_s > 0 && is_due(vault))
+        st = tr_snapshots_begin(vault, TR_SNAPSHOT_MAKE, &id, err);
+    if (st == TR_E_CONFLICT) /* somebody asked for one just now */
+        st = TR_OK;
+    if (st != TR_OK) {
+        pthread_mutex_lock(&state->mutex);
+        state->try_after = tr_monotonic_ms() + RETRY_MS;
+        pthread_mutex_unlock(&state->mutex);
+    }
+    return st;
+}
+
+/* ---- master keys ---- */
+
+tr_status tr_snapshots_need_master(tr_vault *vault, uint32_t version, tr_error *err) {
+    char id[TR_UUID_TEXT];
+    tr_snapshots *state = vault->snapshots;
+    tr_snapshot_item *items = NULL;
+    size_t count = 0;
+    tr_status st = TR_OK;
+    if (!vault->config->backup_dir[0])
+        return TR_OK;
+    pthread_mutex_lock(&state->mutex);
+    bool running = state->running;
+    pthread_mutex_unlock(&state->mutex);
+    if (running)
+        return tr_fail(err, TR_E_CONFLICT, NULL, "a snapshot is being made or verified: wait for its end");
+    TR_TRY(tr_snapshots_renew_keys(vault, err));
+    TR_TRY(tr_snapshots_list(vault, &items, &count, err));
+    for (size_t i = 0; st == TR_OK && i < count; i++) {
+        if (items[i].head.master != version)
+            continue;
+        tr_uuid_format(&items[i].head.id, id);
+        st = tr_fail(err, TR_E_CONFLICT, NULL, "the snapshot %s can be opened by this version only", id);
+    }
+out:
+    free(items);
+    return st;
+}

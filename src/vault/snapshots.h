@@ -1,0 +1,84 @@
+/* Snapshots: the vault's copies in the backup target (setting backup_dir), taken while writes go on.
+ *
+ * What lies in the target:
+ *   snapshots/ID.tresor  the pages of vault.db and audit.db of one committed moment (vault/snapshot_format.h)
+ *   keys.tresor          the pages of keys.db, with the erasure ledger: only ever the newest copy, so that no
+ *                        snapshot, however old, opens the data of a person who was erased since
+ *   keyring, keyring.recovery  as they lie in the data folder: sealed
+ * Each file is written under another name, flushed and renamed: what is listed is whole. The copy of the keys
+ * is always of the snapshot's moment or of a later one, and the keyring's is there before it.
+ *
+ * One snapshot or verification runs at a time, on a thread of its own. What it came to is kept for listings
+ * and /metrics, and is in the audit log (snapshot.made, snapshot.checked).
+ */
+#ifndef TR_VAULT_SNAPSHOTS_H
+#define TR_VAULT_SNAPSHOTS_H
+
+#include "vault/snapshot_format.h"
+#include "vault/vault.h"
+
+/* ---- the copy of the keys ---- */
+
+/* Write the newest copy of keys.db, which holds the ledger, and of the keyring to the target. When it returns
+ * TR_OK the target has no older copy any more, and what was committed before the call is in the new one.
+ * Callers that come while one is being written share the next one. TR_OK at once when no target is set. */
+tr_status tr_snapshots_renew_keys(tr_vault *vault, tr_error *err);
+
+/* ---- snapshots ---- */
+
+typedef struct tr_snapshot_item {
+    tr_snapshot_head head;
+    int64_t bytes;
+} tr_snapshot_item;
+
+/* Those in the target, oldest first; the caller frees *items. What is no whole snapshot of this vault is left
+ * out. TR_E_CONFLICT when no target is set; TR_E_IO: it cannot be read. */
+tr_status tr_snapshots_list(tr_vault *vault, tr_snapshot_item **items, size_t *count, tr_error *err);
+tr_status tr_snapshots_get(tr_vault *vault, const tr_uuid *id, tr_snapshot_item *item, tr_error *err);
+/* TR_E_NOT_FOUND. */
+tr_status tr_snapshots_remove(tr_vault *vault, const tr_uuid *id, tr_error *err);
+
+/* ---- work ---- */
+
+typedef enum tr_snapshot_task { TR_SNAPSHOT_MAKE, TR_SNAPSHOT_VERIFY, TR_SNAPSHOT_TASKS } tr_snapshot_task;
+
+typedef struct tr_snapshot_work {
+    tr_snapshot_task task;
+    tr_uuid id; /* of the snapshot */
+    int64_t begun_at;
+    int64_t ended_at; /* 0: it runs */
+    int64_t bytes, pages;
+    tr_error err; /* status TR_OK: it went well */
+} tr_snapshot_work;
+
+/* Would one begin now? Errors as of tr_snapshots_begin. */
+tr_status tr_snapshots_may_begin(tr_vault *vault, tr_error *err);
+/* Begin; `id` names the snapshot to make or to verify. TR_E_CONFLICT: another task runs, or no target is set.
+ */
+tr_status tr_snapshots_begin(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, tr_error *err);
+/* Wait up to so long for this snapshot's task to end. False: it has not, or was never begun. */
+bool tr_snapshots_wait(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, int64_t wait_ms,
+                       tr_snapshot_work *work);
+/* The newest of this kind since the start, running or ended. False: there was none. */
+bool tr_snapshots_last(tr_vault *vault, tr_snapshot_task task, tr_snapshot_work *work);
+/* What the last verification of this snapshot came to, among those since the start that are remembered. */
+bool tr_snapshots_verified(tr_vault *vault, const tr_uuid *id, tr_snapshot_work *work);
+
+/* Make one now, in this thread, and drop the snapshots that are not to be kept any more (settings
+ * backup_keep_*). For commands that have the vault for themselves. */
+tr_status tr_snapshots_make(tr_vault *vault, const tr_uuid *id, tr_error *err);
+
+/* For the sweep: begin the scheduled snapshot when it is due (setting backup_every_s), and renew the copy of
+ * the keys after a rotation of the master key. Quick; leaves *more alone. */
+tr_status tr_snapshots_tend(tr_vault *vault, bool *more, tr_error *err);
+/* The newest good snapshot in the target, as far as is known without looking there. False: none is known. */
+bool tr_snapshots_newest(tr_vault *vault, tr_snapshot_item *item, size_t *count);
+/* Does a snapshot need this version of the master key, which wraps no data key any more? Which one is said:
+ * TR_E_CONFLICT. The copy of the keys is renewed first. TR_E_IO when the target cannot be reached. */
+tr_status tr_snapshots_need_master(tr_vault *vault, uint32_t version, tr_error *err);
+/* What runs comes to its end soon, and nothing begins any more: the process is to stop. */
+void tr_snapshots_end(tr_vault *vault);
+/* The same, and wait for that end: before the vault is closed. */
+void tr_snapshots_join(tr_vault *vault);
+
+#endif

@@ -1,0 +1,69 @@
+/* Shared by snapshots.c, snapshot_make.c and snapshot_keys.c only. */
+#ifndef TR_VAULT_SNAPSHOTS_INTERNAL_H
+#define TR_VAULT_SNAPSHOTS_INTERNAL_H
+
+#include <pthread.h>
+
+#include "vault/snapshot_target.h"
+#include "vault/snapshots.h"
+#include "vault/vault_internal.h"
+
+#define TR_SNAPSHOT_SCRATCH "snapshot.scratch" /* in the data folder, while one is verified */
+#define TR_VERIFIED_MAX     64                 /* verifications that are remembered */
+
+struct tr_snapshots {
+    _Atomic bool stop;
+    pthread_mutex_t mutex;  /* what follows */
+    pthread_cond_t changed; /* a task or a copy of the keys ended */
+
+    /* the task */
+    pthread_t thread;
+    bool joinable; /* the thread was started and not joined */
+    bool running;
+    bool has[TR_SNAPSHOT_TASKS];
+    tr_snapshot_work last[TR_SNAPSHOT_TASKS];
+    tr_snapshot_work verified[TR_VERIFIED_MAX];
+    size_t verified_next, verified_count;
+    int64_t try_after; /* monotonic: no scheduled snapshot before */
+
+    /* what is in the target, as far as is known */
+    bool looked;
+    size_t count;
+    tr_snapshot_item newest; /* when count > 0 */
+
+    /* the copy of the keys: whoever comes while one is written shares the next */
+    uint64_t keys_wanted, keys_done, keys_failed;
+    bool keys_busy;
+    tr_error keys_err; /* why keys_failed did */
+    int64_t keys_at;   /* the newest copy's moment; never before a snapshot's */
+    uint32_t keys_master;
+};
+
+/* ---- snapshot_keys.c ---- */
+/* Write the copy of the keys now. One thread at a time. */
+tr_status tr_snapshot_write_keys(tr_vault *vault, tr_error *err);
+/* TR_E_CONFLICT when the target holds another vault's snapshots. *keys_at: the moment of the keys that are
+ * there; 0: of none. */
+tr_status tr_snapshot_guard(tr_vault *vault, tr_target *target, int64_t *keys_at, tr_error *err);
+/* Fill in what all heads have in common. */
+void tr_snapshot_describe(const tr_vault *vault, const tr_moment_info *about, tr_snapshot_kind kind,
+                          const tr_uuid *id, tr_snapshot_head *head);
+/* Write a moment's pages as a file of the target. `head` is completed. */
+tr_status tr_snapshot_write(tr_vault *vault, tr_target *target, const char *name, tr_moment *moment,
+                            tr_snapshot_head *head, tr_target_file **file, tr_error *err);
+
+/* ---- snapshot_make.c ---- */
+tr_status tr_snapshot_name(const tr_uuid *id, char name[64], tr_error *err);
+/* Make one; what it came to is put into `work`. */
+tr_status tr_snapshot_make(tr_vault *vault, tr_snapshot_work *work, tr_error *err);
+tr_status tr_snapshot_check(tr_vault *vault, tr_snapshot_work *work, tr_error *err);
+/* Those in the target; see tr_snapshots_list. */
+tr_status tr_snapshot_items(tr_vault *vault, tr_target *target, tr_snapshot_item **items, size_t *count,
+                            tr_error *err);
+/* Keep in mind what was listed. */
+void tr_snapshot_remember(tr_vault *vault, const tr_snapshot_item *items, size_t count);
+/* TR_E_CONFLICT: no target is set. */
+tr_status tr_snapshot_has_target(const tr_vault *vault, tr_error *err);
+tr_status tr_snapshot_open_target(tr_vault *vault, bool write, tr_target **out, tr_error *err);
+
+#endif
