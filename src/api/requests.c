@@ -127,7 +127,7 @@ tr_status tr_requests_list(tr_call *call, tr_error *err) {
 /* ---- read ---- */
 
 tr_status tr_requests_read(tr_call *call, tr_error *err) {
-    tr_dsr_case *c;
+    tr_dsr_case *c = NULL;
     tr_status st = tr_request_load(call, &c, err);
     if (st != TR_OK || tr_call_not_modified(call, c->row.version))
         return st;
@@ -135,7 +135,7 @@ tr_status tr_requests_read(tr_call *call, tr_error *err) {
 }
 
 tr_status tr_requests_receipt(tr_call *call, tr_error *err) {
-    tr_dsr_case *c;
+    tr_dsr_case *c = NULL;
     tr_status st = tr_request_load(call, &c, err);
     if (st == TR_OK && !c->row.receipt)
         st = tr_fail(err, TR_E_NOT_FOUND, NULL, "the request has no receipt yet");

@@ -231,7 +231,7 @@ static tr_status find_key(const cJSON *jwks, const char *kid, uint8_t public_key
 
 tr_status tr_proof_verify(const cJSON *jwks, const char *jws, const char *typ, tr_buf *payload,
                           tr_error *err) {
-    struct parts p;
+    struct parts p = {0};
     uint8_t public_key[TR_SIGN_PUBLIC_LEN], signature[TR_SIGNATURE_LEN];
     size_t n = sizeof signature;
     bool good = false;
@@ -264,7 +264,7 @@ out:
 }
 
 tr_status tr_proof_kid(const char *jws, char kid[TR_KID_LEN + 1], tr_error *err) {
-    struct parts p;
+    struct parts p = {0};
     cJSON *header = NULL;
     tr_status st = split(jws, &p, err);
     if (st == TR_OK)

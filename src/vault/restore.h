@@ -1,8 +1,8 @@
 /* A vault from its snapshots: into a folder of its own, with the erasures since then applied.
  *
  * Nothing is overwritten: the folder must be empty or absent, and gets its name when all is done; until then
- * everything lies in a folder beside it (its name and ".restoring"). Before anything is written the snapshot and
- * the copy of the keys are verified whole. The databases get fresh keys.
+ * everything lies in a folder beside it (its name and ".restoring"). Before anything is written the snapshot
+ * and the copy of the keys are verified whole. The databases get fresh keys.
  *
  * What is in the data but not to come back: persons whom the ledger beside the keys names (their erasure is
  * completed), persons without a data key, and all sessions (a token that was used since would be good again).
@@ -19,8 +19,8 @@ typedef struct tr_restore {
     const tr_config *config; /* its `data` is the new folder */
     const char *from;        /* the backup folder */
     const tr_uuid *snapshot; /* NULL: the newest */
-    /* Make sure of a keyring in the folder of `at`, and open it; *passphrase is what opens it again. `ring` and
-     * `recovery` are paths of the backup's copies, of which the second may be absent. */
+    /* Make sure of a keyring in the folder of `at`, and open it; *passphrase is what opens it again. `ring`
+     * and `recovery` are paths of the backup's copies, of which the second may be absent. */
     tr_status (*open_ring)(void *context, const tr_config *at, const char *ring, const char *recovery,
                            tr_secret *passphrase, tr_keyring **out, tr_error *err);
     void *context;
@@ -38,9 +38,9 @@ typedef struct tr_restore_result {
     int64_t sessions_ended;
 } tr_restore_result;
 
-/* TR_E_EXISTS: the folder is not empty; TR_E_NOT_FOUND: there is no such snapshot; TR_E_WRONG_KEY: the keyring
- * is another vault's; TR_E_CORRUPT: a file does not verify; TR_E_DISK_FULL; TR_E_LOCKED: another restore works
- * there. After a failure the folder is as it was. */
+/* TR_E_EXISTS: the folder is not empty; TR_E_NOT_FOUND: there is no such snapshot; TR_E_WRONG_KEY: the
+ * keyring is another vault's; TR_E_CORRUPT: a file does not verify; TR_E_DISK_FULL; TR_E_LOCKED: another
+ * restore works there. After a failure the folder is as it was. */
 tr_status tr_vault_restore(const tr_restore *how, tr_restore_result *result, tr_error *err);
 
 /* One JSON object without an end of line. */

@@ -6,8 +6,8 @@
  * SHA-256, which is the associated data of every chunk: head and body belong together or do not open.
  *
  * Writer and reader hold both sides to the same rules: pages come in ascending order of (database, number),
- * each at most once and within the database's size; a full snapshot and one of keys have every page. Memory:
- * less than 1 MiB each, whatever the size. Not for several threads at once.
+ * each at most once and within the database's size; a full snapshot and a copy of the keys have every page.
+ * Memory: less than 1 MiB each, whatever the size. Not for several threads at once.
  *
  * What the reader hands out is true but not whole until tr_snapshot_read has returned TR_OK: read once
  * without a visitor to verify, or write to a scratch folder that gets its name at the end.
@@ -21,6 +21,7 @@
 
 #define TR_SNAPSHOT_FORMAT        1 /* version: what a reader does not know it refuses */
 #define TR_SNAPSHOT_DATABASES_MAX 4
+#define TR_SNAPSHOT_SEGMENT_MAX   INT64_C(9999999999)  /* the largest number of a segment */
 #define TR_SNAPSHOT_NAME_MAX      63                   /* bytes of a database's or a file's name */
 #define TR_SNAPSHOT_FILE_MAX      ((size_t)512 * 1024) /* bytes of a file's content */
 
@@ -28,6 +29,8 @@ typedef enum tr_snapshot_kind {
     TR_SNAPSHOT_FULL,        /* every page of its databases */
     TR_SNAPSHOT_INCREMENTAL, /* the pages that differ from `base` */
     TR_SNAPSHOT_KEYS,        /* every page of the databases with the keys, kept apart from the others */
+    TR_SNAPSHOT_SEGMENT,     /* of a log: the pages that changed since the segment before it */
+    TR_SNAPSHOT_KEY_CHANGES, /* the pages of the databases with the keys that changed since `base` */
     TR_SNAPSHOT_KINDS
 } tr_snapshot_kind;
 
@@ -41,13 +44,19 @@ typedef struct tr_snapshot_database {
 typedef struct tr_snapshot_head {
     tr_uuid id;
     tr_snapshot_kind kind;
-    tr_uuid base;       /* incremental: the snapshot before it, else nil */
+    tr_uuid base;       /* incremental and key changes: the snapshot before it, else nil */
     tr_uuid vault;      /* the vault's own id; nil: it has none */
     int64_t created_ms; /* the moment whose content this is; years 0001 to 9999 */
     tr_snapshot_database databases[TR_SNAPSHOT_DATABASES_MAX]; /* names differ */
     size_t database_count;
     int64_t audit_seq; /* the audit log's head at that moment; 0: empty or not in here */
     uint8_t audit_hash[TR_SHA256_LEN];
+    tr_uuid log;        /* segment: its log; full and incremental: the log that goes on from here, or nil */
+    int64_t log_number; /* segment: its own, from 1; else the newest one's before this moment, 0: none */
+    /* A segment's: SHA-256 of the file of the segment before it (zero: it is the first), and the moment of
+     * the copy of the keys that it needs, or of a later one. */
+    uint8_t log_previous[TR_SHA256_LEN];
+    int64_t log_keys_ms;
     /* The rest is not for the caller to set: the writer and the reader fill it. */
     uint32_t master; /* the version of the master key that wraps this file's key: it must not be destroyed
                         before the file is */
@@ -60,7 +69,9 @@ typedef struct tr_snapshot_counts {
     uint32_t files;
 } tr_snapshot_counts;
 
-const char *tr_snapshot_kind_name(tr_snapshot_kind kind); /* "full", "incremental", "keys" */
+const char *tr_snapshot_kind_name(tr_snapshot_kind kind); /* "full", ... */
+/* Has a snapshot of this kind only some of the pages? */
+bool tr_snapshot_is_partial(tr_snapshot_kind kind);
 
 /* ---- writing ---- */
 

@@ -15,10 +15,15 @@
 #define LARGEST      65536
 #define KEY_TEXT_MAX 1024 /* characters of a wrapped key */
 
-static const char *const kind_names[TR_SNAPSHOT_KINDS] = {"full", "incremental", "keys"};
+static const char *const kind_names[TR_SNAPSHOT_KINDS] = {"full", "incremental", "keys", "segment",
+                                                          "key-changes"};
 
 const char *tr_snapshot_kind_name(tr_snapshot_kind kind) {
     return (unsigned)kind < TR_SNAPSHOT_KINDS ? kind_names[kind] : "unknown";
+}
+
+bool tr_snapshot_is_partial(tr_snapshot_kind kind) {
+    return kind == TR_SNAPSHOT_INCREMENTAL || kind == TR_SNAPSHOT_SEGMENT || kind == TR_SNAPSHOT_KEY_CHANGES;
 }
 
 /* ---- the rules ---- */
@@ -48,13 +53,33 @@ static const char *database_fault(const tr_snapshot_head *head, size_t i) {
     return database->schema < 0 ? "a schema's version cannot be" : NULL;
 }
 
+static const char *log_fault(const tr_snapshot_head *head) {
+    static const uint8_t none[TR_SHA256_LEN];
+    const bool segment = head->kind == TR_SNAPSHOT_SEGMENT, has = !tr_uuid_is_nil(&head->log);
+    const bool first = memcmp(head->log_previous, none, sizeof none) == 0;
+    if (segment && (!has || head->log_number < 1 || head->log_number > TR_SNAPSHOT_SEGMENT_MAX))
+        return "a segment has no place in its log";
+    if (segment && first != (head->log_number == 1))
+        return "a segment but the first names the one before it";
+    if (segment && (head->log_keys_ms <= 0 || head->log_keys_ms > LAST_MOMENT))
+        return "a segment does not name the copy of the keys that it needs";
+    if (!segment && (!first || head->log_keys_ms != 0))
+        return "it is no segment";
+    if (!segment && has && head->kind != TR_SNAPSHOT_FULL && head->kind != TR_SNAPSHOT_INCREMENTAL)
+        return "the keys have no log";
+    return !segment && (head->log_number < 0 || head->log_number > (has ? TR_SNAPSHOT_SEGMENT_MAX : 0))
+               ? "the log's number cannot be"
+               : NULL;
+}
+
 const char *tr_snapshot_head_fault(const tr_snapshot_head *head) {
     const char *fault = NULL;
     if ((unsigned)head->kind >= TR_SNAPSHOT_KINDS)
         return "the kind is unknown";
     if (tr_uuid_is_nil(&head->id))
         return "the id is missing";
-    if ((head->kind == TR_SNAPSHOT_INCREMENTAL) == tr_uuid_is_nil(&head->base))
+    if ((head->kind == TR_SNAPSHOT_INCREMENTAL || head->kind == TR_SNAPSHOT_KEY_CHANGES) ==
+        tr_uuid_is_nil(&head->base))
         return "an incremental snapshot, and no other, names its base";
     if (head->created_ms <= 0 || head->created_ms > LAST_MOMENT)
         return "the moment cannot be";
@@ -64,7 +89,7 @@ const char *tr_snapshot_head_fault(const tr_snapshot_head *head) {
         return "there are too many databases";
     for (size_t i = 0; !fault && i < head->database_count; i++)
         fault = database_fault(head, i);
-    return fault;
+    return fault ? fault : log_fault(head);
 }
 
 /* ---- printing ---- */
@@ -120,6 +145,26 @@ static void print_keys(tr_buf *out, const tr_snapshot_envelope *envelope) {
     tr_jw_close(out, '}');
 }
 
+/* Where a segment is in its log, or where the log goes on from a snapshot. */
+static void print_log(tr_buf *out, const tr_snapshot_head *head) {
+    char hex[2 * TR_SHA256_LEN + 1];
+    if (tr_uuid_is_nil(&head->log))
+        return;
+    tr_jw_open(out, "log", '{');
+    if (head->kind != TR_SNAPSHOT_SEGMENT)
+        tr_jw_number(out, "after", head->log_number);
+    tr_jw_uuid(out, "id", &head->log);
+    if (head->kind == TR_SNAPSHOT_SEGMENT) {
+        tr_jw_time(out, "keys", head->log_keys_ms);
+        tr_jw_number(out, "number", head->log_number);
+    }
+    if (head->kind == TR_SNAPSHOT_SEGMENT && head->log_number > 1) {
+        tr_hex_encode(head->log_previous, TR_SHA256_LEN, hex);
+        tr_jw_text(out, "previous", hex);
+    }
+    tr_jw_close(out, '}');
+}
+
 /* Members are sorted by name; what does not apply is left out. `envelope` NULL: without the keys. */
 static tr_status print_json(const tr_snapshot_head *head, const tr_snapshot_envelope *envelope, tr_buf *out,
                             tr_error *err) {
@@ -133,6 +178,7 @@ static tr_status print_json(const tr_snapshot_head *head, const tr_snapshot_enve
     if (envelope)
         print_keys(out, envelope);
     tr_jw_text(out, "kind", tr_snapshot_kind_name(head->kind));
+    print_log(out, head);
     if (!tr_uuid_is_nil(&head->vault))
         tr_jw_uuid(out, "vault", &head->vault);
     tr_jw_close(out, '}');
@@ -206,6 +252,20 @@ static bool read_audit(const cJSON *tree, tr_snapshot_head *head) {
            tr_json_int(audit, "seq", &head->audit_seq);
 }
 
+static bool read_log(const cJSON *tree, tr_snapshot_head *head) {
+    const cJSON *log = tr_json_member(tree, "log");
+    const bool segment = head->kind == TR_SNAPSHOT_SEGMENT;
+    const char *previous = tr_json_string(log, "previous"), *keys = tr_json_string(log, "keys");
+    if (!log)
+        return true;
+    if (!read_uuid(log, "id", true, &head->log) ||
+        !tr_json_int(log, segment ? "number" : "after", &head->log_number))
+        return false;
+    if (keys && !tr_time_parse(keys, strlen(keys), &head->log_keys_ms))
+        return false;
+    return !previous || tr_hex_decode(previous, strlen(previous), head->log_previous, TR_SHA256_LEN);
+}
+
 static bool read_databases(const cJSON *tree, tr_snapshot_head *head) {
     const cJSON *list = tr_json_member(tree, "databases"), *item;
     if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > TR_SNAPSHOT_DATABASES_MAX)
@@ -241,8 +301,8 @@ static bool read_tree(const cJSON *tree, tr_snapshot_envelope *envelope) {
     return created && tr_time_parse(created, strlen(created), &head->created_ms) &&
            read_uuid(tree, "id", true, &head->id) && read_uuid(tree, "base", false, &head->base) &&
            read_uuid(tree, "vault", false, &head->vault) && read_kind(tree, &head->kind) &&
-           read_audit(tree, head) && read_databases(tree, head) && read_keys(tree, envelope) &&
-           !tr_snapshot_head_fault(head);
+           read_audit(tree, head) && read_log(tree, head) && read_databases(tree, head) &&
+           read_keys(tree, envelope) && !tr_snapshot_head_fault(head);
 }
 
 static tr_status read_json(tr_bytes text, tr_snapshot_envelope *envelope, tr_error *err) {
@@ -341,7 +401,7 @@ bool tr_snapshot_cursor_step(tr_snapshot_cursor *cursor, const tr_snapshot_head 
     if (database >= head->database_count || number == 0 || number > head->databases[database].pages)
         return false;
     following(cursor, head, &next_database, &next_number);
-    if (head->kind == TR_SNAPSHOT_INCREMENTAL) {
+    if (tr_snapshot_is_partial(head->kind)) {
         if (database < cursor->database || (database == cursor->database && number <= cursor->number))
             return false;
     } else if (database != next_database || number != next_number) {
@@ -355,5 +415,5 @@ bool tr_snapshot_cursor_done(const tr_snapshot_cursor *cursor, const tr_snapshot
     size_t database;
     uint64_t number;
     following(cursor, head, &database, &number);
-    return head->kind == TR_SNAPSHOT_INCREMENTAL || database == head->database_count;
+    return tr_snapshot_is_partial(head->kind) || database == head->database_count;
 }

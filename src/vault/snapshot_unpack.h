@@ -23,9 +23,9 @@ typedef struct tr_unpack {
 tr_status tr_snapshot_unpack(tr_keyring *ring, tr_target_source *source, const tr_unpack *how,
                              tr_snapshot_head *head, tr_snapshot_counts *counts, tr_error *err);
 
-/* What a snapshot of the data proves: unpack it into the folder (made, and removed afterwards) under keys that
- * nobody knows, and walk the audit log's chain to the head that the snapshot names. TR_E_CORRUPT says what is
- * not right. */
+/* What a snapshot of the data proves: unpack it into the folder (made, and removed afterwards) under keys
+ * that nobody knows, and walk the audit log's chain to the head that the snapshot names. TR_E_CORRUPT says
+ * what is not right. */
 tr_status tr_snapshot_try(tr_keyring *ring, tr_target_source *source, const char *folder,
                           const _Atomic bool *stop, tr_snapshot_head *head, tr_snapshot_counts *counts,
                           tr_error *err);

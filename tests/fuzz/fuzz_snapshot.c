@@ -67,14 +67,18 @@ static void make_envelope(tr_snapshot_kind kind) {
     tr_snapshot_envelope *envelope = &envelopes[kind];
     tr_buf bound = TR_BUF_INIT, sealed = TR_BUF_INIT, out = TR_BUF_INIT;
     tr_snapshot_head *head = &envelope->head;
-    *head = (tr_snapshot_head){.id = {{1}},
-                               .kind = kind,
-                               .base = {{kind == TR_SNAPSHOT_INCREMENTAL ? 2 : 0}},
-                               .created_ms = 1,
-                               .databases = {{"a.db", 512, 3, 1}, {"b.db", 512, 1, 1}},
-                               .database_count = 2,
-                               .master = 1,
-                               .has_recovery = true};
+    *head = (tr_snapshot_head){
+        .id = {{1}},
+        .kind = kind,
+        .base = {{kind == TR_SNAPSHOT_INCREMENTAL || kind == TR_SNAPSHOT_KEY_CHANGES ? 2 : 0}},
+        .created_ms = 1,
+        .log = {{kind == TR_SNAPSHOT_SEGMENT ? 3 : 0}},
+        .log_number = kind == TR_SNAPSHOT_SEGMENT,
+        .log_keys_ms = kind == TR_SNAPSHOT_SEGMENT,
+        .databases = {{"a.db", 512, 3, 1}, {"b.db", 512, 1, 1}},
+        .database_count = 2,
+        .master = 1,
+        .has_recovery = true};
     MUST(tr_hpke_public(&private_key, head->recovery, NULL) == TR_OK);
     MUST(tr_snapshot_bound(head, &bound, NULL) == TR_OK);
     MUST(tr_hpke_seal(head->recovery, (tr_bytes){TR_SNAPSHOT_INFO, sizeof TR_SNAPSHOT_INFO - 1},

@@ -74,6 +74,38 @@ static inline void handle_file(const fixture *f, tr_response *r) {
     r->body_fd_len = 27;
 }
 
+/* How many streams' contexts were given back. */
+static atomic_int streams_cleared;
+
+static inline void clear_stream(void *context) {
+    free(context);
+    atomic_fetch_add(&streams_cleared, 1);
+}
+
+/* Pieces of growing size, 0123...; "/stream/cut" fails in the middle, "/stream/none" writes nothing. */
+static inline tr_status write_stream(void *context, tr_sink_fn write, void *sink, tr_error *err) {
+    const char *path = context;
+    static char digits[40000];
+    size_t done = 0, total = strcmp(path, "/stream/none") == 0 ? 0 : BIG_BYTES;
+    tr_status st = write(sink, digits, 0, err); /* nothing: no end either */
+    for (size_t piece = 1; st == TR_OK && done < total; piece = piece * 7 % 39989) {
+        size_t n = piece < total - done ? piece : total - done;
+        for (size_t i = 0; i < n; i++)
+            digits[i] = (char)('0' + (done + i) % 10);
+        st = write(sink, digits, n, err);
+        done += n;
+        if (strcmp(path, "/stream/cut") == 0 && done > BIG_BYTES / 2)
+            return tr_fail(err, TR_E_CORRUPT, NULL, "cut for the test");
+    }
+    return st;
+}
+
+static inline void handle_stream(const tr_request *q, tr_response *r) {
+    r->stream = write_stream;
+    r->stream_context = strdup(q->path);
+    r->stream_clear = clear_stream;
+}
+
 static inline void test_handler(void *context, tr_request *q, tr_response *r) {
     fixture *f = context;
     r->status = 200;
@@ -86,6 +118,8 @@ static inline void test_handler(void *context, tr_request *q, tr_response *r) {
         handle_big(r);
     else if (strcmp(q->path, "/file") == 0)
         handle_file(f, r);
+    else if (strncmp(q->path, "/stream", 7) == 0)
+        handle_stream(q, r);
     else if (strcmp(q->path, "/none") == 0)
         r->status = 204;
     else if (strcmp(q->path, "/same") == 0)

@@ -39,6 +39,7 @@ struct tr_pages {
     char path[PATH_MAX];
     uint32_t count, written;
     bool patching;
+    bool resized;    /* its first page has said how many there are */
     uint32_t before; /* patching: how many pages there were */
 };
 
@@ -107,6 +108,7 @@ static tr_status put_first(tr_pages *p, const uint8_t *content, tr_error *err) {
     if (pages != p->count)
         return tr_fail(err, TR_E_CORRUPT, tr_db_name(p->conn.kind), "its first page names another size");
     memset(page + AT_VERSIONS, 1, 2);
+    p->resized = true;
     tr_status st = put(p, 1, page, err);
     return st == TR_OK ? RUN_ALL(p, sql_take_size, err) : st;
 }
@@ -115,7 +117,7 @@ static bool may_come(const tr_pages *p, uint32_t number) {
     uint32_t next = p->patching && p->written < p->before ? p->before + 1 : p->written + 1;
     if (p->patching && number <= p->before)
         return number > p->written;
-    return number == next;
+    return number == next && (p->resized || number == 1);
 }
 
 static bool all_came(const tr_pages *p) {
@@ -138,6 +140,7 @@ tr_status tr_pages_patch(tr_pages *p, const tr_moment_database *database, tr_err
     if (strcmp(database->name, name) != 0 || database->page_size != PAGE_SIZE || database->pages < p->count)
         return tr_fail(err, TR_E_CORRUPT, name, "it cannot become what the next snapshot says");
     p->patching = true;
+    p->resized = false;
     p->before = p->count;
     p->count = database->pages;
     p->written = 0;
