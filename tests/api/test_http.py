@@ -324,7 +324,7 @@ def test_no_request_is_smuggled(vault):
 
 def test_about(anonymous):
     body = anonymous.raw("GET", "/v1/about").json()
-    assert set(body) == {"name", "version", "api", "time"} and TIME.fullmatch(body["time"])
+    assert set(body) == {"name", "version", "api", "time", "vault", "signing_keys"} and TIME.fullmatch(body["time"])
     assert anonymous.raw("GET", "/healthz").json() == {"status": "ok"} and anonymous.raw("GET", "/readyz").json() == {"status": "ready"}
 
 
