@@ -8,6 +8,12 @@
 #include "base/clock.h"
 #include "vault/register.h"
 
+/* The audit entry says which one, whatever comes of it. */
+static void concerns(tr_call *call, const tr_uuid *id) {
+    call->purpose = *id;
+    call->event.purpose = &call->purpose;
+}
+
 /* ---- list ---- */
 
 static tr_status members(tr_buf *out, const tr_activity *row, tr_error *err) {
@@ -149,7 +155,10 @@ static tr_status not_found(tr_status st, tr_error *err) {
 tr_status tr_activities_read(tr_call *call, tr_error *err) {
     tr_uuid id;
     tr_status st = tr_call_param_id(call, 0, &id, err);
-    return st == TR_OK ? not_found(tr_activity_get(call->db, &id, answer_row, call, err), err) : st;
+    if (st != TR_OK)
+        return st;
+    concerns(call, &id);
+    return not_found(tr_activity_get(call->db, &id, answer_row, call, err), err);
 }
 
 /* ---- create, replace, end ---- */
@@ -213,6 +222,7 @@ tr_status tr_activities_create(tr_call *call, tr_error *err) {
     if (st != TR_OK)
         return st;
     call->effect = insert;
+    concerns(call, &c->row.id);
     tr_call_location(call, "/v1/activities/", &c->row.id, NULL, NULL);
     return answer(call, 201, &c->row, err);
 }
@@ -234,8 +244,10 @@ static tr_status load(tr_call *call, struct change **out, tr_error *err) {
     tr_uuid id;
     struct change *c = new_change(call, err);
     tr_status st = c ? tr_call_param_id(call, 0, &id, err) : TR_E_NOMEM;
-    if (st == TR_OK)
-        st = not_found(tr_activity_get(call->db, &id, keep, c, err), err);
+    if (st != TR_OK)
+        return st;
+    concerns(call, &id);
+    st = not_found(tr_activity_get(call->db, &id, keep, c, err), err);
     if (st == TR_OK)
         st = tr_call_if_match(call, c->row.version, err);
     if (st != TR_OK)

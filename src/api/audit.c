@@ -101,15 +101,24 @@ static tr_status keep_activity_name(void *context, const tr_activity *row, tr_er
     return st;
 }
 
+struct own_request {
+    const tr_uuid *subject;
+    tr_buf *name;
+};
+
+/* A service names what it likes: another person's request stays unnamed. */
 static tr_status keep_kind(void *context, const tr_dsr *row, tr_error *err) {
-    tr_buf_printf(context, "Request of the data subject: %s", tr_dsr_kind_name(row->kind));
-    return tr_buf_ok(context, err);
+    const struct own_request *own = context;
+    if (tr_uuid_equal(&row->subject, own->subject))
+        tr_buf_printf(own->name, "Request of the data subject: %s", tr_dsr_kind_name(row->kind));
+    return tr_buf_ok(own->name, err);
 }
 
 /* An activity; or a request of the subject's own, within which an officer acted. */
 static tr_status purpose_name(tr_call *call, const tr_uuid *id, tr_buf *name, tr_error *err) {
+    struct own_request own = {&call->subject, name};
     tr_status st = tr_activity_get(call->db, id, keep_activity_name, name, err);
-    return st == TR_E_NOT_FOUND ? tr_dsr_get(call->db, id, keep_kind, name, err) : st;
+    return st == TR_E_NOT_FOUND ? tr_dsr_get(call->db, id, keep_kind, &own, err) : st;
 }
 
 /* Write a member with the name that the id in `entry` stands for; null when there is none any more. */

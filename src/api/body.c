@@ -48,7 +48,8 @@ tr_status tr_read_raw_body(tr_call *call) {
 }
 
 tr_status tr_read_body(tr_call *call, tr_error *err) {
-    if (call->route->body == TR_BODY_NONE || (call->route->flags & TR_ROUTE_STREAM))
+    if (call->route->body == TR_BODY_NONE || (call->route->flags & TR_ROUTE_STREAM) ||
+        ((call->route->flags & TR_ROUTE_BODY_OPTIONAL) && !call->request->has_body))
         return TR_OK;
     tr_status st = tr_read_raw_body(call);
     if (st != TR_OK) {

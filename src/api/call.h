@@ -33,6 +33,7 @@ enum tr_route_flags {
     TR_ROUTE_SAFE = 64,    /* changes nothing, whatever its method: no outcome is kept, it is run again */
     TR_ROUTE_FORM = 32,    /* takes a form too: some clients of /auth/sign_in send one */
     TR_ROUTE_MEDIA = 256,  /* has several media types: the handler asks tr_accept_weight */
+    TR_ROUTE_BODY_OPTIONAL = 512, /* may come without one: call->body is NULL then */
     TR_ROUTE_REREAD =
         128, /* of a stored outcome the handler (which sees call->replayed) makes the answer anew */
 };
@@ -63,6 +64,7 @@ struct tr_api {
     _Atomic bool draining;
     int64_t started_ms;
     _Atomic uint64_t answers[6]; /* by the status's first digit */
+    _Atomic int exports;         /* packages that are being sent */
     _Atomic uint64_t sign_in_failures, tokens_reused;
 };
 

@@ -19,6 +19,7 @@
 /* Everything that the stream needs: it outlives the call. */
 typedef struct export {
     tr_vault *vault;
+    tr_api *api;
     char client[TR_CLIENT_LEN + 1];
     tr_uuid principal, purpose;
     tr_role role;
@@ -31,6 +32,7 @@ export;
 
 static void clear_export(void *context) {
     export *e = context;
+    e->api->exports--;
     tr_access_clear(&e->access);
     tr_wipe(e, sizeof *e);
     free(e);
@@ -79,11 +81,14 @@ static tr_status check_row(void *context, const tr_dsr *row, tr_error *err) {
 static tr_status still(void *context, tr_db *db, tr_error *err) {
     export *e = context;
     tr_session session;
+    tr_subject_row subject;
     tr_uuid warrant;
     tr_status st = tr_session_get(db, e->client, &session, err);
     tr_wipe(&session, sizeof session);
     if (st == TR_E_NOT_FOUND)
         return tr_fail(err, TR_E_TOKEN_INVALID, NULL, "the session has ended");
+    if (st == TR_OK)
+        st = tr_subject_get(db, &e->options.subject, &subject, err); /* not while it is being erased */
     if (st != TR_OK)
         return st;
     if (e->options.has_request)
@@ -156,6 +161,11 @@ static tr_status take_language(tr_call *call, export *e, tr_error *err) {
     return TR_OK;
 }
 
+/* Each holds a thread for as long as its reader takes: the others are for everybody else. */
+static int most_exports(const tr_config *config) {
+    return (int)(config->threads / 4);
+}
+
 static tr_status prepare(tr_call *call, const tr_uuid *subject, const char *kind, export **out,
                          tr_error *err) {
     tr_secret key = TR_SECRET_INIT;
@@ -163,6 +173,7 @@ static tr_status prepare(tr_call *call, const tr_uuid *subject, const char *kind
     *out = e;
     if (!e)
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    e->api = call->api;
     e->vault = call->vault;
     e->principal = call->who->principal;
     e->role = call->who->role;
@@ -170,6 +181,8 @@ static tr_status prepare(tr_call *call, const tr_uuid *subject, const char *kind
     memcpy(e->client, call->client, sizeof e->client);
     e->options = (tr_package_options){
         .subject = *subject, .kind = kind, .access = &e->access, .still = still, .still_context = e};
+    if (++e->api->exports > most_exports(call->config))
+        return tr_fail(err, TR_E_BUSY, NULL, "too many packages are being sent at once");
     tr_status st = tr_accept_weight(call, ZIP)
                        ? TR_OK
                        : tr_fail(err, TR_E_NOT_ACCEPTABLE, "Accept", "the answer is " ZIP);

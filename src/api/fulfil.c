@@ -136,9 +136,18 @@ out:
     return st == TR_E_NOT_FOUND ? tr_fail(err, TR_E_CONFLICT, NULL, "the subject is gone") : st;
 }
 
+static tr_status check_version(void *context, const tr_dsr *row, tr_error *err) {
+    const fulfilment *f = context;
+    return row->version == f->version
+               ? TR_OK
+               : tr_fail(err, TR_E_PRECONDITION, NULL, "the request has another version");
+}
+
 static tr_status begin_erasure(void *context, tr_db *tx, tr_error *err) {
     fulfilment *f = context;
-    tr_status st = tr_erasure_file(tx, &f->c->row.subject, &f->c->row.id, f->now, err);
+    tr_status st = tr_dsr_get(tx, &f->c->row.id, check_version, f, err);
+    if (st == TR_OK)
+        st = tr_erasure_file(tx, &f->c->row.subject, &f->c->row.id, f->now, err);
     return st == TR_E_NOT_FOUND ? tr_fail(err, TR_E_CONFLICT, NULL, "the subject is gone") : st;
 }
 
@@ -149,6 +158,7 @@ static tr_status show(tr_call *call, const tr_uuid *id, tr_error *err) {
     tr_status st = tr_dsr_load(call->vault, call->db, id, &c, err);
     if (st != TR_OK)
         return st;
+    tr_request_concerns(call, &c.row);
     tr_buf_reset(&call->response->body);
     st = tr_request_answer(call, c.row.state == TR_DSR_FULFILLING ? 202 : 200, &c, err);
     tr_dsr_clear(&c);
@@ -169,7 +179,8 @@ static void finish_erasure(tr_call *call) {
     tr_error err = {0};
     tr_erasure_filed(call->vault, subject);
     if (tr_erasure_finish(call->vault, subject, ERASURE_WAIT_MS, &done, &err) != TR_OK)
-        tr_log(TR_LOG_ERROR, "erasure_delayed", TR_F_TEXT("reason", tr_status_slug(err.status)));
+        tr_log(TR_LOG_WARN, "erasure.failed", TR_F_TEXT("status", tr_status_slug(err.status)),
+               TR_F_TEXT("reason", err.what));
     show_committed(call);
 }
 

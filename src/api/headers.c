@@ -154,6 +154,8 @@ tr_status tr_check_media(tr_call *call, tr_error *err) {
         return call->request->has_body
                    ? tr_fail(err, TR_E_BAD_REQUEST, "Content-Length", "this request takes no body")
                    : TR_OK;
+    if ((call->route->flags & TR_ROUTE_BODY_OPTIONAL) && !call->request->has_body)
+        return TR_OK;
     bool known_type = is_type(type ? type : "", types[kind]) || tr_is_form(call) ||
                       (kind == TR_BODY_PATCH && type && is_type(type, types[TR_BODY_JSON]));
     bool taken = known_type && charset_fits(type);

@@ -130,6 +130,8 @@ static tr_status take_row(void *context, const tr_outcome *row, tr_error *err) {
         st = tr_fail(err, TR_E_NO_GRANT, NULL, "what was answered then is not granted any more");
     if (st == TR_OK)
         st = fill_response(r->call, outcome, err);
+    if (row->has_subject) /* who is shown again what it says */
+        tr_call_concerns(r->call, &row->subject, NULL, NULL);
     cJSON_Delete(outcome);
     tr_buf_clear(&plain);
     return st;

@@ -31,10 +31,9 @@ static void answer(tr_call *call, int status, const tr_principal *row, const cha
     tr_jw_close(out, '}');
 }
 
-/* A subject sees what is done to its own way in. */
+/* The audit entry says which principal; and a subject sees what is done to its own way in. */
 static void concerns(tr_call *call, const tr_principal *row) {
-    if (row->has_subject)
-        tr_call_concerns(call, &row->subject, NULL, NULL);
+    tr_call_concerns(call, row->has_subject ? &row->subject : NULL, NULL, &row->id);
 }
 
 struct change {
@@ -63,6 +62,7 @@ static tr_status list_row(void *context, const tr_principal *row, tr_error *err)
         tr_jw_open(out, NULL, '{');
         members(out, &copy.row);
         tr_jw_close(out, '}');
+        tr_call_concerns(p->call, NULL, NULL, &row->id); /* whose names were shown can be found by it */
         st = tr_buf_ok(out, err);
     }
     tr_wipe(&copy, sizeof copy);
@@ -83,8 +83,10 @@ static tr_status load(tr_call *call, struct change **out, tr_error *err) {
     tr_status st = c ? tr_call_param_id(call, 0, &id, err) : TR_E_NOMEM;
     if (st == TR_OK)
         st = tr_principal_load(call->vault, call->db, &id, &c->principal, err);
-    if (st == TR_OK)
+    if (st == TR_OK) {
         c->vault = call->vault;
+        concerns(call, &c->principal.row);
+    }
     *out = c;
     return st == TR_E_NOT_FOUND ? tr_fail(err, st, NULL, "there is no such principal") : st;
 }
@@ -177,7 +179,6 @@ static tr_status take_changes(tr_call *call, struct change *c, tr_error *err) {
         return tr_fail(err, TR_E_VALIDATION, "/may_register", "only a service may register subjects");
     if (reset && tr_uuid_equal(&row->id, &call->who->principal))
         return tr_fail(err, TR_E_CONFLICT, NULL, "change your own password by PUT /v1/auth/password");
-    concerns(call, row);
     call->outcome_names_subject = row->has_subject;
     tr_principal changed = *row;
     changed.name = name ? name : row->name;
@@ -242,7 +243,6 @@ tr_status tr_principals_delete(tr_call *call, tr_error *err) {
     if (st != TR_OK)
         return st;
     c->was = c->principal.row.role;
-    concerns(call, &c->principal.row);
     call->effect = remove_it;
     call->effect_context = c;
     call->after_commit = forget_sessions;

@@ -38,8 +38,7 @@ tr_status tr_request_answer(tr_call *call, int status, const tr_dsr_case *c, tr_
     return tr_dsr_json(call->db, c, tr_now_ms(), &call->response->body, err);
 }
 
-/* The audit entry names the request as what it is for. */
-static void concerns(tr_call *call, const tr_dsr *row) {
+void tr_request_concerns(tr_call *call, const tr_dsr *row) {
     tr_call_concerns(call, &row->subject, NULL, NULL);
     call->purpose = row->id;
     call->event.purpose = &call->purpose;
@@ -55,7 +54,7 @@ tr_status tr_request_load(tr_call *call, tr_dsr_case **out, tr_error *err) {
         return tr_fail(err, TR_E_NOT_FOUND, NULL, "there is no such request");
     if (st != TR_OK)
         return st;
-    concerns(call, &c->row);
+    tr_request_concerns(call, &c->row);
     *out = c;
     return tr_call_if_match(call, c->row.version, err);
 }
@@ -96,8 +95,14 @@ static tr_status take_filter(const tr_call *call, tr_dsr_filter *filter, tr_uuid
     return st;
 }
 
+struct listing {
+    tr_page page;
+    tr_uuid subjects[TR_LIST_MAX]; /* of the requests that the entry names */
+};
+
 static tr_status list_row(void *context, const tr_dsr *row, tr_error *err) {
-    tr_page *p = context;
+    struct listing *l = context;
+    tr_page *p = &l->page;
     tr_dsr_case c;
     if (tr_page_full(p, &row->id))
         return TR_OK;
@@ -106,30 +111,73 @@ static tr_status list_row(void *context, const tr_dsr *row, tr_error *err) {
         return st;
     st = tr_dsr_json(p->call->db, &c, tr_now_ms(), &p->call->response->body, err);
     tr_dsr_clear(&c);
-    tr_call_concerns(p->call, NULL, NULL, &row->id); /* whose texts were shown can be found by it */
+    l->subjects[p->call->event.record_count] = row->subject;
+    tr_call_concerns(p->call, NULL, NULL, &row->id);
+    return st;
+}
+
+/* Of all subjects: an entry for each request, so that each finds among its accesses that its texts were
+ * shown. */
+static tr_status append_entries(void *context, tr_db *tx, tr_error *err) {
+    const struct listing *l = context;
+    const tr_event *whole = &l->page.call->event;
+    tr_event event = *whole;
+    tr_status st = TR_OK;
+    event.outcome = TR_OK;
+    if (whole->record_count == 0)
+        return tr_event_append(tx, &event, err);
+    for (size_t i = 0; st == TR_OK && i < whole->record_count; i++) {
+        event.subject = &l->subjects[i];
+        event.purpose = event.records = &whole->records[i];
+        event.record_count = 1;
+        st = tr_event_append(tx, &event, err);
+    }
     return st;
 }
 
 tr_status tr_requests_list(tr_call *call, tr_error *err) {
-    tr_page p;
     tr_uuid subject;
     tr_dsr_filter filter = {.subject = NULL};
-    tr_status st = take_filter(call, &filter, &subject, err);
+    struct listing *l = tr_call_alloc(call, sizeof *l, NULL, err);
+    tr_status st = l ? take_filter(call, &filter, &subject, err) : TR_E_NOMEM;
     if (st == TR_OK && filter.subject)
         tr_call_concerns(call, filter.subject, NULL, NULL);
     if (st == TR_OK)
-        st = tr_page_begin(&p, call, err);
+        st = tr_page_begin(&l->page, call, err);
     if (st != TR_OK)
         return st;
-    return tr_page_end(&p, tr_dsr_list(call->db, &filter, p.after, tr_page_rows(&p), list_row, &p, err));
+    if (!filter.subject) {
+        call->effect = append_entries;
+        call->effect_context = l;
+        call->own_entries = true;
+    }
+    const tr_uuid *after = l->page.after;
+    return tr_page_end(&l->page,
+                       tr_dsr_list(call->db, &filter, after, tr_page_rows(&l->page), list_row, l, err));
 }
 
 /* ---- read ---- */
 
+static tr_status see_notice(void *context, const tr_notice *row, tr_error *err) {
+    (void)row;
+    (void)err;
+    *(bool *)context = true;
+    return TR_OK;
+}
+
+/* Becoming overdue, and notices, leave the version as it is. */
+static tr_status changes_in_silence(tr_call *call, const tr_dsr *row, bool *changes, tr_error *err) {
+    *changes = row->closed_at == 0 && row->due_at < tr_now_ms();
+    return *changes ? TR_OK : tr_notice_list(call->db, &row->id, NULL, 1, see_notice, changes, err);
+}
+
 tr_status tr_requests_read(tr_call *call, tr_error *err) {
     tr_dsr_case *c = NULL;
+    bool changes = false;
     tr_status st = tr_request_load(call, &c, err);
-    if (st != TR_OK || tr_call_not_modified(call, c->row.version))
+    if (st == TR_OK && call->if_none_match)
+        st = changes_in_silence(call, &c->row, &changes, err);
+    if (st != TR_OK || (!changes && tr_call_not_modified(call, c->row.version)))
         return st;
     return tr_request_answer(call, 200, c, err);
 }
@@ -243,7 +291,7 @@ tr_status tr_requests_create(tr_call *call, tr_error *err) {
     tr_status st = c ? make(call, c, err) : TR_E_NOMEM;
     if (st != TR_OK)
         return st;
-    concerns(call, &c->row);
+    tr_request_concerns(call, &c->row);
     call->outcome_names_subject = true;
     call->effect = insert;
     call->effect_context = c;

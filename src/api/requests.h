@@ -10,6 +10,8 @@ tr_dsr_case *tr_request_case(tr_call *call, tr_error *err);
 /* The request in the path, if the caller may know of it; TR_E_NOT_FOUND in the same words when it may not and
  * when there is none. If-Match is heeded, and the audit entry names subject and request (as its purpose). */
 tr_status tr_request_load(tr_call *call, tr_dsr_case **out, tr_error *err);
+/* The audit entry names this request as what it is for. */
+void tr_request_concerns(tr_call *call, const tr_dsr *row);
 /* The REQUEST object with its entity tag. */
 tr_status tr_request_answer(tr_call *call, int status, const tr_dsr_case *c, tr_error *err);
 /* A member that is an id. */

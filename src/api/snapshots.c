@@ -1,5 +1,6 @@
 /* Snapshots, for operators: what is in the backup target, making one, verifying one. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/resources.h"
 #include "vault/snapshots.h"
@@ -51,6 +52,10 @@ static void item_json(tr_buf *out, tr_vault *vault, const tr_snapshot_item *item
     tr_jw_uuid(out, "id", &head->id);
     tr_jw_text(out, "state", "good");
     tr_jw_text(out, "kind", tr_snapshot_kind_name(head->kind));
+    if (head->kind == TR_SNAPSHOT_INCREMENTAL)
+        tr_jw_uuid(out, "base", &head->base);
+    else
+        tr_jw_raw(out, "base", "null", 4);
     tr_jw_time(out, "created_at", head->created_ms);
     tr_jw_number(out, "bytes", item->bytes);
     databases_json(out, head);
@@ -72,6 +77,20 @@ static void work_json(tr_buf *out, const char *name, const tr_snapshot_work *wor
     tr_jw_close(out, '}');
 }
 
+/* What is shipped between snapshots. */
+static void log_json(tr_buf *out, tr_vault *vault) {
+    tr_log_state log;
+    if (!tr_snapshots_log(vault, &log)) {
+        tr_jw_raw(out, "log", "null", 4);
+        return;
+    }
+    tr_jw_open(out, "log", '{');
+    tr_jw_uuid(out, "from", &log.id);
+    tr_jw_number(out, "segments", log.number);
+    tr_jw_time(out, "reached_at", log.at);
+    tr_jw_close(out, '}');
+}
+
 /* ---- list, read ---- */
 
 tr_status tr_snapshots_show(tr_call *call, tr_error *err) {
@@ -89,6 +108,7 @@ tr_status tr_snapshots_show(tr_call *call, tr_error *err) {
         work_json(out, "last", &work);
     else
         tr_jw_raw(out, "last", "null", 4);
+    log_json(out, call->vault);
     tr_jw_open(out, "items", '[');
     for (size_t i = 0; i < count; i++)
         item_json(out, call->vault, &items[i]);
@@ -130,6 +150,7 @@ tr_status tr_snapshots_show_one(tr_call *call, tr_error *err) {
 typedef struct asked {
     tr_uuid id;
     tr_snapshot_task task;
+    tr_snapshot_want want;
     char detail[TR_UUID_TEXT];
 } asked;
 
@@ -147,7 +168,7 @@ static void run_task(tr_call *call) {
     tr_snapshot_work work = {0};
     tr_snapshot_item item;
     tr_error err = {0};
-    tr_status st = tr_snapshots_begin(call->vault, a->task, &a->id, &err);
+    tr_status st = tr_snapshots_begin(call->vault, a->task, a->want, &a->id, &err);
     if (st == TR_OK && !tr_snapshots_wait(call->vault, a->task, &a->id, WAIT_MS, &work)) {
         answer_running(call, a);
         return;
@@ -168,12 +189,13 @@ static void run_task(tr_call *call) {
 }
 
 /* The answer, for whoever repeats the request, is that it was begun. */
-static tr_status prepare_task(tr_call *call, tr_snapshot_task task, const tr_uuid *id, tr_error *err) {
+static tr_status prepare_task(tr_call *call, tr_snapshot_task task, tr_snapshot_want want, const tr_uuid *id,
+                              tr_error *err) {
     asked *a = tr_call_alloc(call, sizeof *a, NULL, err);
     tr_status st = a ? tr_snapshots_may_begin(call->vault, err) : TR_E_NOMEM;
     if (st != TR_OK)
         return st;
-    *a = (asked){.id = *id, .task = task};
+    *a = (asked){.id = *id, .task = task, .want = want};
     tr_uuid_format(id, a->detail);
     call->event.detail = a->detail;
     call->effect_context = a;
@@ -184,7 +206,10 @@ static tr_status prepare_task(tr_call *call, tr_snapshot_task task, const tr_uui
 
 tr_status tr_snapshots_post(tr_call *call, tr_error *err) {
     const tr_uuid id = tr_uuid_new();
-    tr_status st = prepare_task(call, TR_SNAPSHOT_MAKE, &id, err);
+    const char *kind = tr_json_string(call->body, "kind");
+    const bool incremental = kind && strcmp(kind, "incremental") == 0;
+    tr_status st =
+        prepare_task(call, TR_SNAPSHOT_MAKE, incremental ? TR_WANT_INCREMENTAL : TR_WANT_FULL, &id, err);
     if (st == TR_OK)
         tr_call_location(call, "/v1/snapshots/", &id, NULL, NULL);
     return st;
@@ -196,7 +221,7 @@ tr_status tr_snapshots_post_verify(tr_call *call, tr_error *err) {
     tr_status st = tr_call_param_id(call, 0, &id, err);
     if (st == TR_OK)
         st = tr_snapshots_get(call->vault, &id, &item, err);
-    return st == TR_OK ? prepare_task(call, TR_SNAPSHOT_VERIFY, &id, err) : st;
+    return st == TR_OK ? prepare_task(call, TR_SNAPSHOT_VERIFY, TR_WANT_FULL, &id, err) : st;
 }
 
 /* ---- delete ---- */
@@ -214,6 +239,8 @@ tr_status tr_snapshots_delete(tr_call *call, tr_error *err) {
     tr_status st = a ? tr_call_param_id(call, 0, &a->id, err) : TR_E_NOMEM;
     if (st == TR_OK)
         st = tr_snapshots_get(call->vault, &a->id, &item, err);
+    if (st == TR_OK)
+        st = tr_snapshots_may_remove(call->vault, &a->id, err);
     if (st != TR_OK)
         return st;
     tr_uuid_format(&a->id, a->detail);

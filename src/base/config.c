@@ -49,6 +49,11 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
     X(backup_keep_daily, NUMBER, "7", 0, 100000, "days of which the newest snapshot is kept")                \
     X(backup_keep_weekly, NUMBER, "5", 0, 100000, "weeks of which the newest snapshot is kept")              \
     X(backup_keep_monthly, NUMBER, "12", 0, 100000, "months of which the newest snapshot is kept")           \
+    X(backup_full_every, NUMBER, "7", 1, 1000,                                                               \
+      "each so many scheduled snapshots one is full, the others hold what changed since")                    \
+    X(backup_log, BOOL, "no", 0, 0,                                                                          \
+      "ship what changed to backup_dir every second, for restores to a moment")                              \
+    X(backup_log_days, NUMBER, "7", 1, 3660, "how long that log is kept")                                    \
     X(key_rotation, NUMBER, "90", 0, 36500, "days after which the master key is rotated; 0: never")          \
     X(controller, TEXT, "", 0, 0,                                                                            \
       "name and address of the controller, for what data subjects get; empty: as the activities say")        \

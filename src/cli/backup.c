@@ -19,7 +19,7 @@
 static const char help[] =
     "Make a snapshot, or prove that one can be restored.\n"
     "\n"
-    "Usage: tresor backup [--to DIR] [OPTION...] [SETTING...]\n"
+    "Usage: tresor backup [--to DIR] [--incremental] [OPTION...] [SETTING...]\n"
     "       tresor backup verify FILE [--scratch DIR] [--share-file FILE]... [SETTING...]\n"
     "\n"
     "Beside a running server of the data folder it asks that one for it, with the session of an operator "
@@ -39,6 +39,8 @@ static const char help[] =
     "damaged.\n"
     "\n"
     "  --to DIR           the backup folder [backup_dir]\n"
+    "  --incremental      only what changed since the snapshot before; a full one where there is none to put "
+    "it upon\n"
     "  --scratch DIR      a folder that is not there yet, on a disk with as much room [beside FILE]\n"
     "  --share-file FILE  a share of a split keyring; without it they are read from stdin, one a line\n"
     "  --session FILE     beside a server: the session file [TRESOR_SESSION, else ~/.tresor-session]\n"
@@ -102,14 +104,16 @@ static tr_status print(const cJSON *snapshot, tr_error *err) {
     return st;
 }
 
-static tr_status by_server(const tr_connection_options *options, tr_error *err) {
+static tr_status by_server(const tr_connection_options *options, tr_snapshot_want want, tr_error *err) {
     tr_connection connection;
     cJSON *snapshot = NULL;
     long status = 0;
     memset(&connection, 0, sizeof connection);
     tr_status st = tr_connection_open(options, false, &connection, err);
     if (st == TR_OK)
-        st = ask(&connection, "POST", "/v1/snapshots", &snapshot, &status, err);
+        st = ask(&connection, "POST",
+                 want == TR_WANT_INCREMENTAL ? "/v1/snapshots?kind=incremental" : "/v1/snapshots", &snapshot,
+                 &status, err);
     if (st == TR_OK)
         st = wait_for_end(&connection, &snapshot, err);
     if (st == TR_OK)
@@ -140,7 +144,7 @@ static tr_status print_item(const tr_snapshot_item *item, tr_error *err) {
 
 /* The lock is the vault's from here on. */
 static tr_status by_ourselves(const tr_config *config, int lock, const tr_option_list *shares,
-                              tr_error *err) {
+                              tr_snapshot_want want, tr_error *err) {
     const tr_uuid id = tr_uuid_new();
     tr_secret passphrase = TR_SECRET_INIT;
     tr_vault *vault = NULL;
@@ -151,7 +155,7 @@ static tr_status by_ourselves(const tr_config *config, int lock, const tr_option
     else
         tr_vault_unlock(lock);
     if (st == TR_OK)
-        st = tr_snapshots_make(vault, &id, err);
+        st = tr_snapshots_make(vault, want, &id, err);
     if (st == TR_OK)
         st = tr_snapshots_get(vault, &id, &item, err);
     if (st == TR_OK)
@@ -162,7 +166,7 @@ static tr_status by_ourselves(const tr_config *config, int lock, const tr_option
 }
 
 static tr_status make(tr_config *config, const char *to, const tr_connection_options *options,
-                      const tr_option_list *shares, tr_error *err) {
+                      const tr_option_list *shares, tr_snapshot_want want, tr_error *err) {
     int lock = -1;
     tr_status st = tr_cli_has_vault(config, err);
     if (st == TR_OK)
@@ -171,7 +175,7 @@ static tr_status make(tr_config *config, const char *to, const tr_connection_opt
         return tr_fail(err, st, "--to",
                        "a server has the data folder, and writes to its own backup_dir only");
     if (st == TR_E_LOCKED)
-        return by_server(options, err);
+        return by_server(options, want, err);
     if (st != TR_OK)
         return st;
     if (to && (size_t)snprintf(config->backup_dir, sizeof config->backup_dir, "%s", to) >=
@@ -180,7 +184,7 @@ static tr_status make(tr_config *config, const char *to, const tr_connection_opt
     if (st == TR_OK && !config->backup_dir[0])
         st = tr_fail(err, TR_E_CONFIG, "--to", "names no folder, and the setting backup_dir neither");
     if (st == TR_OK)
-        return by_ourselves(config, lock, shares, err);
+        return by_ourselves(config, lock, shares, want, err);
     tr_vault_unlock(lock);
     return st;
 }
@@ -189,7 +193,9 @@ static tr_exit run_make(int argc, char **argv) {
     tr_connection_options connection = {.url = NULL};
     tr_option_list shares = {.count = 0};
     const char *to = NULL;
+    bool incremental = false;
     const tr_option options[] = {{.name = "--to", .value = &to},
+                                 {.name = "--incremental", .set = &incremental},
                                  {.name = "--share-file", .list = &shares},
                                  {.name = "--session", .value = &connection.session},
                                  {.name = "--url", .value = &connection.url},
@@ -203,7 +209,7 @@ static tr_exit run_make(int argc, char **argv) {
     tr_status st = tr_options_read(argc, argv, &line, &config, &err);
     connection.data = config.data;
     if (st == TR_OK)
-        st = make(&config, to, &connection, &shares, &err);
+        st = make(&config, to, &connection, &shares, incremental ? TR_WANT_INCREMENTAL : TR_WANT_FULL, &err);
     return st == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);
 }
 
@@ -278,6 +284,25 @@ static tr_status print_verdict(const verdict *v, const tr_error *why, tr_error *
     return st;
 }
 
+/* A snapshot of the data is restored with those that it is put upon, which lie beside it. */
+static tr_status try_chain(tr_keyring *ring, const char *file, const char *scratch, verdict *v,
+                           tr_error *err) {
+    char folder[512], above[520];
+    tr_target *target = NULL;
+    tr_chain chain = {0};
+    tr_status st = TR_OK;
+    folder_above(file, folder, sizeof folder);
+    (void)snprintf(above, sizeof above, "%s/..", folder);
+    TR_TRY(tr_target_open(above, false, &target, err));
+    TR_TRY(tr_chain_of(target, &v->head.vault, &v->head.id, &chain, err));
+    st = tr_chain_try(ring, target, &chain, scratch, NULL, &v->head, &v->counts, err);
+out:
+    tr_chain_free(&chain);
+    tr_target_close(target);
+    return st;
+}
+
+/* Any other is read: copies of keys, segments of a log, and a full one that lies somewhere else. */
 static tr_status try_file(tr_keyring *ring, const char *file, const char *scratch, verdict *v,
                           tr_error *err) {
     tr_target_source *source = NULL;
@@ -287,7 +312,12 @@ static tr_status try_file(tr_keyring *ring, const char *file, const char *scratc
     TR_TRY(tr_target_read_path(file, &source, err));
     TR_TRY(tr_snapshot_peek(tr_target_source_read, source, &v->head, err));
     TR_TRY(tr_target_rewind(source, err));
-    st = tr_snapshot_try(ring, source, scratch, NULL, &v->head, &v->counts, err);
+    if (v->head.kind == TR_SNAPSHOT_INCREMENTAL)
+        st = try_chain(ring, file, scratch, v, err);
+    else if (v->head.kind == TR_SNAPSHOT_FULL)
+        st = tr_snapshot_try(ring, source, scratch, NULL, &v->head, &v->counts, err);
+    else
+        st = tr_snapshot_verify(ring, source, &v->head, &v->counts, err);
 out:
     tr_target_source_close(source);
     return st;

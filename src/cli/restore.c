@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json_write.h"
 #include "base/log.h"
 #include "cli/cli.h"
@@ -17,10 +18,14 @@
 static const char help[] =
     "Make a vault from its snapshots, or open one whose keyring is lost.\n"
     "\n"
-    "Usage: tresor restore --from DIR [--snapshot ID] [OPTION...] --data NEWDIR [SETTING...]\n"
+    "Usage: tresor restore --from DIR [--snapshot ID] [--at TIME] [OPTION...] --data NEWDIR [SETTING...]\n"
     "       tresor restore --recovery-key FILE [--provider PROVIDER] [OPTION...] [SETTING...]\n"
     "\n"
-    "--from: the newest snapshot in the backup folder, or the one named. NEWDIR must be empty or absent: "
+    "--from: the newest snapshot in the backup folder with all of the log behind it (setting backup_log), or "
+    "the one "
+    "named, alone.\n"
+    "--at: the newest before that time, and the log up to it; a segment that is missing is named and nothing "
+    "is made. NEWDIR must be empty or absent: "
     "nothing is "
     "ever\n"
     "overwritten. All files are verified before anything is written. Persons who were erased since then do "
@@ -32,7 +37,8 @@ static const char help[] =
     "shares; with --recovery-key a new keyring is made of the backup's keyring.recovery. Prints the report, "
     "which is "
     "in\n"
-    "NEWDIR/restore-report.json too: {\"snapshot\",\"created_at\",\"keys_at\",\"pages\",\"audit_entries\","
+    "NEWDIR/restore-report.json too: "
+    "{\"snapshot\",\"created_at\",\"segments\",\"reached_at\",\"keys_at\",\"pages\",\"audit_entries\","
     "\"subjects\",\n"
     "\"erased\":{\"by_ledger\",\"without_key\",\"to_complete\"},\"sessions_ended\"}.\n"
     "\n"
@@ -53,6 +59,7 @@ static const char help[] =
     "\n"
     "  --from DIR           the backup folder\n"
     "  --snapshot ID        which one [the newest]\n"
+    "  --at TIME            the moment, such as 2026-03-01T02:00:00Z [the newest that can be reached]\n"
     "  --share-file FILE    a share of the backup's split keyring; without it they are read from stdin, one "
     "a line\n"
     "  --recovery-key FILE  what `tresor keys recovery-keypair --out FILE` made\n"
@@ -65,7 +72,7 @@ typedef struct arguments {
     const char *key_file;
     tr_keyring_spec spec;
     tr_secret share_texts[TR_SHARES_MAX];
-    const char *from, *snapshot;
+    const char *from, *snapshot, *at;
     tr_option_list shares;
 } arguments;
 
@@ -172,6 +179,9 @@ static tr_exit from_backup(const tr_config *config, arguments *a) {
         return tr_cli_usage("restore: --snapshot: is not the id of a snapshot");
     if (a->snapshot)
         how.snapshot = &id;
+    how.at = a->snapshot ? 0 : INT64_MAX;
+    if (a->at && (!tr_time_parse(a->at, strlen(a->at), &how.at) || how.at <= 0))
+        return tr_cli_usage("restore: --at: is no time such as 2026-03-01T02:00:00Z");
     tr_log_set_fd(-1); /* what went wrong is the command's to say */
     return tr_vault_restore(&how, &result, &err) == TR_OK ? print_report(&result) : tr_cli_report(&err);
 }
@@ -194,6 +204,7 @@ static int run(int argc, char **argv) {
     arguments a = {.provider = {.provider = NULL}};
     const tr_option options[] = {{.name = "--from", .value = &a.from},
                                  {.name = "--snapshot", .value = &a.snapshot},
+                                 {.name = "--at", .value = &a.at},
                                  {.name = "--share-file", .list = &a.shares},
                                  {.name = "--recovery-key", .value = &a.key_file},
                                  {.name = "--provider", .value = &a.provider.provider},
@@ -206,7 +217,7 @@ static int run(int argc, char **argv) {
     uint32_t version = 0;
     tr_error err = {0};
     tr_status st = tr_options_read(argc, argv, &line, &config, &err);
-    if (st == TR_OK && ((!a.key_file && !a.from) || (a.snapshot && !a.from)))
+    if (st == TR_OK && ((!a.key_file && !a.from) || ((a.snapshot || a.at) && !a.from)))
         return tr_cli_usage("restore: usage: %s", line.usage);
     if (st == TR_OK && a.from) {
         tr_exit done = from_backup(&config, &a);

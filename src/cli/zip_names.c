@@ -12,6 +12,7 @@
 #define LOCATOR_LEN   20 /* of the zip64 one */
 #define END64_LEN     56
 #define HEADER_LEN    46 /* of a file, in the directory */
+#define LOCAL_LEN     30 /* of a file, before its data */
 #define COMMENT_MAX   65535
 #define DIRECTORY_MAX ((uint64_t)64 * 1024 * 1024)
 
@@ -19,12 +20,16 @@
 #define LOCATOR_SIGNATURE 0x07064b50u
 #define END64_SIGNATURE   0x06064b50u
 #define HEADER_SIGNATURE  0x02014b50u
+#define LOCAL_SIGNATURE   0x04034b50u
 #define ZIP64_FIELD       1
+#define SIZES_BEHIND      8 /* of the flags: a data descriptor follows the data */
 
 struct place {
     uint64_t offset;
+    uint64_t size;       /* of the data, as they lie there */
     const uint8_t *name; /* in the directory */
     size_t len;
+    uint64_t flags, method;
 };
 
 struct tr_zip_names {
@@ -122,19 +127,20 @@ static tr_status find_directory(int fd, const char *path, uint64_t size, struct 
 
 /* ---- what it holds ---- */
 
-/* The place of a file beyond 4 GiB: the extra field has in this order those of three numbers that did not
- * fit. */
-static bool far_offset(const uint8_t *header, const uint8_t *extra, size_t len, uint64_t *offset) {
+/* What is beyond 4 GiB: the extra field has in this order those of three numbers that did not fit. */
+static bool far_numbers(const uint8_t *header, const uint8_t *extra, size_t len, struct place *p) {
     while (len >= 4) {
         size_t n = (size_t)number(extra + 2, 2);
         if (n > len - 4)
             return false;
         if (number(extra, 2) == ZIP64_FIELD) {
-            size_t skip = (number(header + 24, 4) == UINT32_MAX ? 8 : 0) +
-                          (number(header + 20, 4) == UINT32_MAX ? 8 : 0);
-            if (n < skip + 8)
-                return false;
-            *offset = number(extra + 4 + skip, 8);
+            size_t at = number(header + 24, 4) == UINT32_MAX ? 8 : 0;
+            if (p->size == UINT32_MAX && n >= at + 8) {
+                p->size = number(extra + 4 + at, 8);
+                at += 8;
+            }
+            if (p->offset == UINT32_MAX && n >= at + 8)
+                p->offset = number(extra + 4 + at, 8);
             return true;
         }
         extra += 4 + n;
@@ -156,9 +162,14 @@ static bool take_headers(tr_zip_names *names, const struct extent *x) {
         if (left < HEADER_LEN || number(at, 4) != HEADER_SIGNATURE)
             return false;
         size_t extra = (size_t)number(at + 30, 2), rest = extra + (size_t)number(at + 32, 2);
-        *p = (struct place){number(at + 42, 4), at + HEADER_LEN, (size_t)number(at + 28, 2)};
-        if (left - HEADER_LEN < p->len + rest ||
-            (p->offset == UINT32_MAX && !far_offset(at, p->name + p->len, extra, &p->offset)))
+        *p = (struct place){.offset = number(at + 42, 4),
+                            .size = number(at + 20, 4),
+                            .name = at + HEADER_LEN,
+                            .len = (size_t)number(at + 28, 2),
+                            .flags = number(at + 8, 2),
+                            .method = number(at + 10, 2)};
+        bool far = p->offset == UINT32_MAX || p->size == UINT32_MAX;
+        if (left - HEADER_LEN < p->len + rest || (far && !far_numbers(at, p->name + p->len, extra, p)))
             return false;
         at += HEADER_LEN + p->len + rest;
         left -= HEADER_LEN + p->len + rest;
@@ -175,6 +186,36 @@ static bool put_in_order(tr_zip_names *names, const struct extent *x) {
             return false;
     }
     return names->count == 0 || (p[0].offset == 0 && p[names->count - 1].offset < x->offset);
+}
+
+/* A file's own header says the same of it as the directory, and its data reach to where the next thing
+ * begins: programs that read a ZIP from its beginning on find no other files in it, and read those that are
+ * there in the same way. */
+static tr_status check_place(int fd, const char *path, const struct place *p, uint64_t next, tr_error *err) {
+    uint8_t local[LOCAL_LEN];
+    if (next - p->offset < LOCAL_LEN)
+        return damaged(path, err);
+    tr_status st = read_at(fd, path, p->offset, local, sizeof local, err);
+    if (st != TR_OK)
+        return st;
+    uint64_t begin = p->offset + LOCAL_LEN + number(local + 26, 2) + number(local + 28, 2);
+    bool same = number(local, 4) == LOCAL_SIGNATURE && number(local + 6, 2) == p->flags &&
+                number(local + 8, 2) == p->method && number(local + 26, 2) == p->len;
+    if (!same || begin > next || p->size > next - begin)
+        return damaged(path, err);
+    /* CRC and two sizes of 4 or 8 bytes, with or without a signature. */
+    uint64_t gap = next - begin - p->size;
+    bool descriptor = gap == 12 || gap == 16 || gap == 20 || gap == 24;
+    return gap == 0 || (descriptor && (p->flags & SIZES_BEHIND)) ? TR_OK : damaged(path, err);
+}
+
+static tr_status check_places(int fd, const char *path, const tr_zip_names *names, const struct extent *x,
+                              tr_error *err) {
+    tr_status st = TR_OK;
+    for (size_t i = 0; st == TR_OK && i < names->count; i++)
+        st = check_place(fd, path, &names->places[i],
+                         i + 1 < names->count ? names->places[i + 1].offset : x->offset, err);
+    return st;
 }
 
 tr_status tr_zip_names_read(const char *path, tr_zip_names **out, tr_error *err) {
@@ -195,6 +236,7 @@ tr_status tr_zip_names_read(const char *path, tr_zip_names **out, tr_error *err)
     TR_TRY(read_at(fd, path, x.offset, names->directory, (size_t)x.size, err));
     if (!take_headers(names, &x) || !put_in_order(names, &x))
         TR_TRY(damaged(path, err));
+    TR_TRY(check_places(fd, path, names, &x, err));
     *out = names;
     names = NULL;
 out:

@@ -11,7 +11,8 @@
 
 typedef struct tr_zip_names tr_zip_names;
 
-/* TR_E_CORRUPT when the file does not end with a directory of files that lie one behind the other. */
+/* TR_E_CORRUPT when the file does not end with a directory of files that lie one behind the other, with
+ * nothing between them, each with a header of its own that says the same. */
 tr_status tr_zip_names_read(const char *path, tr_zip_names **out, tr_error *err);
 void tr_zip_names_free(tr_zip_names *names);
 /* Is this the name of the index-th file, in the order in which they lie in the archive? NULL: are there no

@@ -332,7 +332,10 @@ tr_status tr_dsr_warrant(tr_db *db, const tr_uuid *subject, const tr_uuid *offic
                          tr_uuid *id, tr_error *err) {
     const tr_dsr_filter filter = {.subject = subject, .assignee = officer, .open = true};
     struct warrant w = {.kinds = wanted};
-    tr_status st = tr_dsr_list(db, &filter, NULL, 2 * TR_DSR_OPEN_MAX, look_at, &w, err);
+    tr_subject_row row;
+    tr_status st = tr_subject_get(db, subject, &row, err); /* not of one that is being erased */
+    if (st == TR_OK)
+        st = tr_dsr_list(db, &filter, NULL, 2 * TR_DSR_OPEN_MAX, look_at, &w, err);
     if (st == TR_OK && !w.found)
         st = tr_fail(err, TR_E_NOT_FOUND, NULL, "no such request is open");
     if (st == TR_OK)

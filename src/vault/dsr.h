@@ -82,7 +82,8 @@ tr_status tr_dsr_check_state(const tr_dsr *row, unsigned states, tr_error *err);
 tr_status tr_dsr_json(tr_db *db, const tr_dsr_case *c, int64_t now, tr_buf *out, tr_error *err);
 
 /* The newest request of this subject that lets `officer` see its data now: verified, not closed, assigned to
- * that officer; kinds: bits (1 << kind) of those that will do. TR_E_NOT_FOUND: none. */
+ * that officer; kinds: bits (1 << kind) of those that will do. TR_E_NOT_FOUND: none, or the subject is being
+ * erased. */
 tr_status tr_dsr_warrant(tr_db *db, const tr_uuid *subject, const tr_uuid *officer, unsigned kinds,
                          tr_uuid *id, tr_error *err);
 #define TR_DSR_KINDS_ALL ((1u << TR_DSR_KIND_COUNT) - 1)

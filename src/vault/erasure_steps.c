@@ -223,7 +223,8 @@ struct completion {
     tr_dsr_case request;
     tr_recipients recipients;
     int64_t version; /* of the request as it is stored */
-    bool lost;       /* the request's row was in a commit of the vault that was cut off */
+    bool lost;       /* the vault has no such request */
+    bool by_ledger;  /* and nothing but the ledger says that there was one */
 };
 
 static int64_t time_of(const cJSON *doc, const char *step, const char *name) {
@@ -232,22 +233,58 @@ static int64_t time_of(const cJSON *doc, const char *step, const char *name) {
     return text && tr_time_parse(text, strlen(text), &ms) ? ms : 0;
 }
 
-/* Only what the subject itself had asked for came in one commit with the erasure. */
-static tr_status make_lost_request(struct completion *c, tr_error *err) {
+/* ---- 5: a request that is not in the vault ---- */
+
+#define LOOK_BACK 200 /* entries about the subject, the newest first */
+
+struct asker {
+    char request[TR_UUID_TEXT];
+    tr_uuid principal;
+    bool found;
+};
+
+static tr_status look_for_asker(void *context, const tr_audit_row *row, tr_error *err) {
+    struct asker *a = context;
+    cJSON *entry = NULL;
+    tr_status st = tr_json_parse(row->entry.data, row->entry.len, &entry, err);
+    const char *action = tr_json_string(entry, "action"), *outcome = tr_json_string(entry, "outcome"),
+               *purpose = tr_json_string(entry, "purpose"), *by = tr_json_string(entry, "principal");
+    if (st == TR_OK && action && outcome && purpose && by && strcmp(action, "subject.delete") == 0 &&
+        strcmp(outcome, "ok") == 0 && strcmp(purpose, a->request) == 0)
+        a->found = tr_uuid_parse(by, strlen(by), &a->principal);
+    cJSON_Delete(entry);
+    return st == TR_OK && a->found ? TR_STOP : st;
+}
+
+/* A subject that asks for it itself does so in the commit that begins the erasure, so its request may be lost
+ * with the vault's half of that: then the log says who it was. A restored vault may lack an older request,
+ * and the log of it. Then only the ledger tells: that it was asked for and verified, not when or by whom. */
+static tr_status make_lost_request(struct completion *c, tr_db *db, tr_error *err) {
     const tr_erasure *e = &c->erasure;
-    tr_status st = tr_dsr_new(c->vault, &e->subject, TR_DSR_ERASURE, &e->subject, e->started_at,
-                              e->started_at, &c->request, err);
+    struct asker asker = {.found = false};
+    tr_dsr_case *r = &c->request;
+    tr_status st = TR_OK;
     c->lost = true;
-    if (st != TR_OK)
+    tr_uuid_format(&e->request, asker.request);
+    st = tr_audit_list(db, &e->subject, 0, true, LOOK_BACK, look_for_asker, &asker, err);
+    if (st != TR_OK && st != TR_STOP)
         return st;
-    c->request.row.id = e->request;
-    return tr_dsr_set_verified(&c->request, e->started_at, &e->subject, "own-session", err);
+    TR_TRY(tr_dsr_new(c->vault, &e->subject, TR_DSR_ERASURE, &asker.principal, e->started_at, e->started_at,
+                      r, err));
+    r->row.id = e->request;
+    if (asker.found)
+        TR_TRY(tr_dsr_set_verified(r, e->started_at, &asker.principal, "own-session", err));
+    else
+        cJSON_DeleteItemFromObjectCaseSensitive(r->doc, "filed_by");
+    c->by_ledger = !asker.found;
+out:
+    return st;
 }
 
 static tr_status load_request(struct completion *c, tr_db *db, tr_error *err) {
     tr_status st = tr_dsr_load(c->vault, db, &c->erasure.request, &c->request, err);
     if (st == TR_E_NOT_FOUND)
-        st = make_lost_request(c, err);
+        st = make_lost_request(c, db, err);
     if (st != TR_OK)
         return st;
     cJSON_Delete(c->request.texts);
@@ -261,7 +298,7 @@ static tr_status make_receipt(struct completion *c, int64_t recipients, int64_t 
     facts.request = c->erasure.request;
     facts.subject = c->erasure.subject;
     facts.kind = TR_DSR_ERASURE;
-    facts.received_at = r->row.received_at;
+    facts.received_at = c->by_ledger ? 0 : r->row.received_at;
     facts.verified_at = time_of(r->doc, "verification", "at");
     facts.extended_until = time_of(r->doc, "extension", "until");
     facts.fulfilled_at = now;

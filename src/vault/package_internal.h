@@ -94,7 +94,7 @@ void tr_csv_text(tr_buf *out, bool first, const char *text);
 tr_status tr_csv_value(tr_buf *out, bool first, const cJSON *value, tr_error *err);
 void tr_csv_end(tr_buf *out);
 
-/* ---- package_info.c, package_lists.c, package_html.c ---- */
+/* ---- package_info.c, package_lists.c, package_page.c ---- */
 tr_status tr_package_inform(tr_package *p, tr_error *err); /* fills p->information */
 typedef tr_status tr_package_access_fn(void *context, tr_package *p, const cJSON *entry, int64_t seq,
                                        tr_error *err);

@@ -167,6 +167,11 @@ typedef enum tr_text {
         TR_TEXT_COUNT
 } tr_text;
 
+/* What a code of the API (a role, an action, a category of sensitive data) is called; the code itself when it
+ * has no other name. */
+const char *tr_text_of(tr_language language, const char *code);
+/* "P10Y" as people say it, appended; the code itself when it has several parts. */
+void tr_text_duration(tr_language language, const char *duration, tr_buf *out);
 const char *tr_text_in(tr_language language, tr_text text);
 const char *tr_language_name(tr_language language); /* "en", ... */
 

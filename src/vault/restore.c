@@ -23,7 +23,8 @@ typedef struct restoring {
     int lock;
     bool made;
     tr_target *target;
-    tr_target_source *data, *keys;
+    tr_target_source *keys, *key_changes; /* the second may be NULL */
+    tr_chain chain;
     tr_keyring *ring;
     tr_secret passphrase;
 } restoring;
@@ -103,43 +104,24 @@ static tr_status put_in_place(const restoring *r, tr_error *err) {
 
 /* ---- the sources ---- */
 
-struct choice {
-    restoring *r;
-    tr_uuid vault;
-    bool found;
+/* Changes that are put upon another copy are of no use: it was renewed since. */
+static tr_status open_key_changes(restoring *r, const tr_snapshot_head *keys, tr_error *err) {
     tr_snapshot_head head;
-    char name[300];
-};
-
-static bool is_better(const struct choice *c, const tr_snapshot_head *head) {
-    const tr_uuid *wanted = c->r->how->snapshot;
-    if (wanted)
-        return tr_uuid_equal(&head->id, wanted);
-    return !c->found || head->created_ms > c->head.created_ms;
-}
-
-static tr_status look_at(void *context, const char *name, tr_error *err) {
-    struct choice *c = context;
-    tr_target_source *source = NULL;
-    tr_snapshot_head head;
-    tr_status st = tr_target_read(c->r->target, name, &source, err);
+    tr_status st = tr_target_read(r->target, TR_TARGET_KEY_CHANGES, &r->key_changes, err);
     if (st == TR_OK)
-        st = tr_snapshot_peek(tr_target_source_read, source, &head, err);
-    tr_target_source_close(source);
-    if (st == TR_E_CORRUPT || st == TR_E_CONFIG || st == TR_E_NOT_FOUND)
-        return TR_OK;
-    if (st != TR_OK || head.kind != TR_SNAPSHOT_FULL || !tr_uuid_equal(&head.vault, &c->vault) ||
-        !is_better(c, &head))
-        return st;
-    c->found = true;
-    c->head = head;
-    (void)snprintf(c->name, sizeof c->name, "%s", name);
-    return TR_OK;
+        st = tr_snapshot_peek(tr_target_source_read, r->key_changes, &head, err);
+    if (st == TR_OK)
+        st = tr_target_rewind(r->key_changes, err);
+    if (st == TR_OK && !tr_uuid_equal(&head.base, &keys->id)) {
+        tr_target_source_close(r->key_changes);
+        r->key_changes = NULL;
+    }
+    return st == TR_E_NOT_FOUND ? TR_OK : st;
 }
 
 /* The copy of the keys says whose backup it is. */
 static tr_status open_sources(restoring *r, tr_error *err) {
-    struct choice c = {.r = r};
+    const int64_t until = r->how->at ? r->how->at : INT64_MAX;
     tr_snapshot_head keys;
     tr_status st = TR_OK;
     TR_TRY(tr_target_open(r->how->from, false, &r->target, err));
@@ -153,12 +135,11 @@ static tr_status open_sources(restoring *r, tr_error *err) {
         st = tr_target_rewind(r->keys, err);
     if (st != TR_OK)
         goto out;
-    c.vault = keys.vault;
-    TR_TRY(tr_target_list(r->target, look_at, &c, err));
-    if (!c.found)
-        TR_TRY(tr_fail(err, TR_E_NOT_FOUND, r->how->from, "there is no %s in it",
-                       r->how->snapshot ? "such snapshot of this vault" : "snapshot of this vault"));
-    st = tr_target_read(r->target, c.name, &r->data, err);
+    TR_TRY(open_key_changes(r, &keys, err));
+    TR_TRY(r->how->snapshot ? tr_chain_of(r->target, &keys.vault, r->how->snapshot, &r->chain, err)
+                            : tr_chain_newest(r->target, &keys.vault, until, &r->chain, err));
+    if (r->how->at)
+        st = tr_chain_log(r->target, until, &r->chain, err);
 out:
     return st;
 }
@@ -178,16 +159,25 @@ static tr_status in_file(tr_status st, const char *file, tr_error *err) {
 }
 
 static tr_status verify(restoring *r, tr_error *err) {
-    tr_snapshot_head keys;
+    tr_restore_result *result = r->result;
+    tr_snapshot_head keys, last;
     tr_snapshot_counts counts = {0};
     tr_status st = TR_OK;
-    TR_TRY(in_file(tr_snapshot_verify(r->ring, r->keys, &keys, NULL, err), TR_TARGET_KEYS, err));
-    TR_TRY(in_file(tr_snapshot_verify(r->ring, r->data, &r->result->head, &counts, err), "snapshot", err));
-    r->result->pages = counts.pages;
-    r->result->keys_at = keys.created_ms;
-    if (keys.kind != TR_SNAPSHOT_KEYS || !tr_uuid_equal(&keys.vault, &r->result->head.vault))
+    TR_TRY(in_file(tr_snapshot_unpack(r->ring, r->keys, r->key_changes, NULL, &keys, NULL, err),
+                   TR_TARGET_KEYS, err));
+    TR_TRY(tr_target_rewind(r->keys, err));
+    if (r->key_changes)
+        TR_TRY(tr_target_rewind(r->key_changes, err));
+    TR_TRY(tr_chain_verify(r->ring, r->target, &r->chain, &last, &counts, err));
+    result->head = r->chain.items[r->chain.count - 1].head;
+    result->segments = (int64_t)(tr_chain_length(&r->chain) - r->chain.count);
+    result->reached_at = last.created_ms;
+    result->pages = counts.pages;
+    result->keys_at = keys.created_ms;
+    if ((keys.kind != TR_SNAPSHOT_KEYS && keys.kind != TR_SNAPSHOT_KEY_CHANGES) ||
+        !tr_uuid_equal(&keys.vault, &last.vault))
         TR_TRY(tr_fail(err, TR_E_CORRUPT, TR_TARGET_KEYS, "it is not the copy of this vault's keys"));
-    if (keys.created_ms < r->result->head.created_ms)
+    if (keys.created_ms < result->head.created_ms || keys.created_ms < last.log_keys_ms)
         st = tr_fail(err, TR_E_CORRUPT, TR_TARGET_KEYS,
                      "the copy of the keys is older than the snapshot: keys would be missing");
 out:
@@ -214,8 +204,8 @@ out:
 static tr_status unpack(restoring *r, tr_error *err) {
     const tr_unpack how = {.folder = r->at.data, .key = fresh_key, .context = r->ring};
     tr_snapshot_head head;
-    tr_status st = tr_snapshot_unpack(r->ring, r->data, &how, &head, NULL, err);
-    return st == TR_OK ? tr_snapshot_unpack(r->ring, r->keys, &how, &head, NULL, err) : st;
+    tr_status st = tr_chain_unpack(r->ring, r->target, &r->chain, &how, &head, err);
+    return st == TR_OK ? tr_snapshot_unpack(r->ring, r->keys, r->key_changes, &how, &head, NULL, err) : st;
 }
 
 static tr_status check_audit(tr_store *store, tr_restore_result *result, tr_error *err) {
@@ -264,6 +254,8 @@ void tr_restore_report(const tr_restore_result *result, tr_buf *out) {
     tr_jw_open(out, NULL, '{');
     tr_jw_text(out, "snapshot", id);
     tr_jw_time(out, "created_at", result->head.created_ms);
+    tr_jw_number(out, "segments", result->segments);
+    tr_jw_time(out, "reached_at", result->reached_at);
     tr_jw_time(out, "keys_at", result->keys_at);
     tr_jw_number(out, "pages", (int64_t)result->pages);
     tr_jw_number(out, "audit_entries", result->audit_entries);
@@ -318,8 +310,9 @@ tr_status tr_vault_restore(const tr_restore *how, tr_restore_result *result, tr_
 out:
     tr_keyring_close(r->ring);
     tr_secret_clear(&r->passphrase);
-    tr_target_source_close(r->data);
+    tr_chain_free(&r->chain);
     tr_target_source_close(r->keys);
+    tr_target_source_close(r->key_changes);
     tr_target_close(r->target);
     tr_store_unlock(r->lock);
     if (st != TR_OK && r->made)

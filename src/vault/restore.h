@@ -18,7 +18,8 @@
 typedef struct tr_restore {
     const tr_config *config; /* its `data` is the new folder */
     const char *from;        /* the backup folder */
-    const tr_uuid *snapshot; /* NULL: the newest */
+    const tr_uuid *snapshot; /* NULL: the newest, or the newest before `at` */
+    int64_t at;              /* replay the log up to this moment; INT64_MAX: all of it; 0: none of it */
     /* Make sure of a keyring in the folder of `at`, and open it; *passphrase is what opens it again. `ring`
      * and `recovery` are paths of the backup's copies, of which the second may be absent. */
     tr_status (*open_ring)(void *context, const tr_config *at, const char *ring, const char *recovery,
@@ -27,8 +28,10 @@ typedef struct tr_restore {
 } tr_restore;
 
 typedef struct tr_restore_result {
-    tr_snapshot_head head;
-    int64_t keys_at; /* the moment of the copy of the keys: erasures until then are known */
+    tr_snapshot_head head; /* of the snapshot */
+    int64_t segments;      /* of the log behind it */
+    int64_t reached_at;    /* the moment that is restored */
+    int64_t keys_at;       /* the moment of the copy of the keys: erasures until then are known */
     uint64_t pages;
     int64_t audit_entries;      /* found good */
     int64_t subjects;           /* that are there now */

@@ -1,8 +1,12 @@
 #include "vault/restriction.h"
 
 #include <limits.h>
+#include <string.h>
 
 #include "base/json_write.h"
+
+#define NOTICE_RESTRICTED "restriction"
+#define NOTICE_LIFTED     "restriction-lifted"
 
 tr_status tr_restriction_is(tr_db *db, const tr_uuid *subject, bool *restricted, tr_error *err) {
     tr_subject_row row;
@@ -18,11 +22,25 @@ tr_status tr_restriction_check(tr_db *db, const tr_uuid *subject, tr_error *err)
                       : st;
 }
 
-static tr_status count_notice(void *context, const tr_notice *row, tr_error *err) {
-    (void)row;
-    (void)err;
-    ++*(int64_t *)context;
-    return TR_OK;
+struct told {
+    const char *kind;
+    tr_recipients recipients;
+};
+
+static tr_status take_told(void *context, const tr_notice *row, tr_error *err) {
+    struct told *told = context;
+    return strcmp(row->kind, told->kind) == 0 ? tr_recipients_add(&told->recipients, &row->recipient, err)
+                                              : TR_OK;
+}
+
+/* It may have been restricted, lifted and restricted again: who was told twice counts once. */
+static tr_status count_told(tr_db *tx, const tr_uuid *request, bool restricted, int64_t *count,
+                            tr_error *err) {
+    struct told told = {.kind = restricted ? NOTICE_RESTRICTED : NOTICE_LIFTED};
+    tr_status st = tr_notice_list(tx, request, NULL, INT_MAX, take_told, &told, err);
+    *count = (int64_t)told.recipients.count;
+    tr_recipients_clear(&told.recipients);
+    return st;
 }
 
 static tr_status change(tr_db *tx, const tr_uuid *subject, bool restricted, const tr_uuid *request,
@@ -31,7 +49,7 @@ static tr_status change(tr_db *tx, const tr_uuid *subject, bool restricted, cons
     if (st == TR_OK)
         st = tr_recipients_renew(tx, subject, recipients, err);
     return st == TR_OK ? tr_notices_add(tx, recipients, subject, request,
-                                        restricted ? "restriction" : "restriction-lifted", NULL, notices, err)
+                                        restricted ? NOTICE_RESTRICTED : NOTICE_LIFTED, NULL, notices, err)
                        : st;
 }
 
@@ -45,7 +63,7 @@ tr_status tr_restriction_set(tr_db *tx, const tr_uuid *subject, bool restricted,
     if (st == TR_OK && changes)
         st = change(tx, subject, restricted, request, recipients, at, &told, err);
     else if (st == TR_OK && request)
-        st = tr_notice_list(tx, request, NULL, INT_MAX, count_notice, &told, err);
+        st = count_told(tx, request, restricted, &told, err);
     if (changed)
         *changed = changes;
     if (notices)

@@ -13,9 +13,9 @@ tr_status tr_restriction_check(tr_db *db, const tr_uuid *subject, tr_error *err)
 tr_status tr_restriction_is(tr_db *db, const tr_uuid *subject, bool *restricted, tr_error *err);
 
 /* Inside a job: restrict, or lift it, and tell the recipients (tr_recipients_load, before the job). When it
- * is so already nothing is changed and nobody told; *notices are then those that the request gave rise to
- * before. *changed and *notices may be NULL. TR_E_NOT_FOUND: no such subject; TR_E_PRECONDITION: load the
- * recipients anew. */
+ * is so already nothing is changed and nobody told; *notices are then the recipients that were told so before
+ * because of the request, each once. *changed and *notices may be NULL. TR_E_NOT_FOUND: no such subject;
+ * TR_E_PRECONDITION: load the recipients anew. */
 tr_status tr_restriction_set(tr_db *tx, const tr_uuid *subject, bool restricted, const tr_uuid *request,
                              tr_recipients *recipients, int64_t at, bool *changed, int64_t *notices,
                              tr_error *err);

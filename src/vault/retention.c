@@ -158,7 +158,10 @@ struct tr_retention {
 
 tr_status tr_retention_new(tr_retention **out, tr_error *err) {
     *out = calloc(1, sizeof **out);
-    return *out ? TR_OK : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    if (!*out)
+        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    (*out)->unclean = true; /* a process before this one may have been cut off before it cleaned up */
+    return TR_OK;
 }
 
 void tr_retention_free(tr_retention *work) {

@@ -68,7 +68,8 @@ static tr_status look_at(void *context, const char *name, tr_error *err) {
         return TR_OK;
     if (st == TR_OK)
         st = tr_snapshot_name(&item.head.id, own, err);
-    if (st != TR_OK || strcmp(own, name) != 0 || item.head.kind == TR_SNAPSHOT_KEYS ||
+    if (st != TR_OK || strcmp(own, name) != 0 ||
+        (item.head.kind != TR_SNAPSHOT_FULL && item.head.kind != TR_SNAPSHOT_INCREMENTAL) ||
         !tr_uuid_equal(&item.head.vault, &l->vault->id))
         return st;
     return add_item(l, &item, err);
@@ -110,6 +111,14 @@ void tr_snapshot_remember(tr_vault *vault, const tr_snapshot_item *items, size_t
 
 /* ---- make ---- */
 
+/* Whatever a snapshot that is kept is put upon is kept too. Bases are older, and so before it in the list. */
+static void keep_bases(const tr_snapshot_item *items, size_t count, bool *kept) {
+    for (size_t i = count; i > 0; i--) {
+        for (size_t base = 0; kept[i - 1] && base < count; base++)
+            kept[base] |= tr_uuid_equal(&items[base].head.id, &items[i - 1].head.base);
+    }
+}
+
 static tr_status drop_old(tr_vault *vault, tr_target *target, tr_error *err) {
     const tr_config *c = vault->config;
     const tr_keep rule = {c->backup_keep_last, c->backup_keep_daily, c->backup_keep_weekly,
@@ -128,6 +137,7 @@ static tr_status drop_old(tr_vault *vault, tr_target *target, tr_error *err) {
     for (size_t i = 0; i < count; i++)
         times[i] = items[i].head.created_ms;
     tr_snapshots_choose(times, count, &rule, kept);
+    keep_bases(items, count, kept);
     for (size_t i = 0; i < count; i++) {
         if (kept[i]) {
             items[left++] = items[i];
@@ -138,8 +148,8 @@ static tr_status drop_old(tr_vault *vault, tr_target *target, tr_error *err) {
         if (st != TR_OK && st != TR_E_NOT_FOUND)
             goto out;
     }
-    st = TR_OK;
     tr_snapshot_remember(vault, items, left);
+    st = tr_log_drop(vault, target, items, left, err);
 out:
     free(items);
     free(times);
@@ -154,34 +164,60 @@ static void note_progress(tr_snapshot_work *work, const tr_moment_info *about, c
     work->bytes = tr_target_written(file);
 }
 
+/* Full, or upon the snapshot that the marks are of. */
+static tr_status choose_kind(tr_vault *vault, tr_target *target, const tr_page_marks *marks,
+                             tr_snapshot_want want, tr_snapshot_head *head, tr_error *err) {
+    tr_chain chain = {0};
+    tr_uuid base;
+    if (want == TR_WANT_FULL || !tr_page_marks_base(marks, &base) || !tr_page_marks_fit(marks, head))
+        return TR_OK;
+    tr_status st = tr_chain_of(target, &vault->id, &base, &chain, err);
+    if (st == TR_OK &&
+        (want == TR_WANT_INCREMENTAL || (int64_t)chain.count < vault->config->backup_full_every)) {
+        head->kind = TR_SNAPSHOT_INCREMENTAL;
+        head->base = base;
+    }
+    tr_chain_free(&chain);
+    return st == TR_E_NOT_FOUND || st == TR_E_CORRUPT ? TR_OK : st; /* it is in no order any more, or gone */
+}
+
 static tr_status make(tr_vault *vault, tr_snapshot_work *work, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
-    char name[64];
+    char name[64], path[600];
     int64_t keys_at = 0;
+    tr_page_marks *marks = NULL;
     tr_target *target = NULL;
     tr_target_file *file = NULL;
     tr_moment *moment = NULL;
     tr_snapshot_head head;
+    bool done = false;
     tr_status st = TR_OK;
     TR_TRY(tr_snapshot_name(&work->id, name, err));
     TR_TRY(tr_snapshot_open_target(vault, true, &target, err));
     TR_TRY(tr_snapshot_guard(vault, target, &keys_at, err));
     TR_TRY(tr_target_sweep(target, err));
-    TR_TRY(tr_moment_begin(vault->store, TR_IN_VAULT | TR_IN_AUDIT, &moment, err));
-    tr_snapshot_describe(vault, tr_moment_about(moment), TR_SNAPSHOT_FULL, &work->id, &head);
+    TR_TRY(tr_config_path(vault->config, TR_PAGE_MARKS, path, sizeof path, err));
+    TR_TRY(tr_page_marks_open(path, vault->ring, &marks, err));
+    TR_TRY(tr_log_moment(vault, &work->id, &moment, &head, err));
+    TR_TRY(choose_kind(vault, target, marks, work->want, &head, err));
+    TR_TRY(tr_page_marks_begin(marks, &head, head.kind == TR_SNAPSHOT_INCREMENTAL, err));
     pthread_mutex_lock(&state->mutex);
     state->keys_at = state->keys_at > head.created_ms ? state->keys_at : head.created_ms;
     pthread_mutex_unlock(&state->mutex);
     /* Before the snapshot is listed: a subject in it has its key in the copy, unless it was erased since. */
     TR_TRY(tr_snapshots_renew_keys(vault, err));
-    TR_TRY(tr_snapshot_write(vault, target, name, moment, &head, &file, err));
+    TR_TRY(tr_snapshot_write(vault, target, name, moment, marks, &head, &file, err));
     note_progress(work, tr_moment_about(moment), file);
     tr_moment_end(moment);
     moment = NULL;
-    st = tr_target_commit(file, err);
-    if (st == TR_OK)
-        st = drop_old(vault, target, err);
+    TR_TRY(tr_target_commit(file, err));
+    done = true;
+    TR_TRY(tr_page_marks_commit(marks, err));
+    st = drop_old(vault, target, err);
 out:
+    if (!done)
+        tr_log_forget(vault, &work->id);
+    tr_page_marks_close(marks);
     tr_moment_end(moment);
     tr_target_close(target);
     return st;
@@ -204,23 +240,21 @@ tr_status tr_snapshot_make(tr_vault *vault, tr_snapshot_work *work, tr_error *er
 /* ---- check ---- */
 
 static tr_status check(tr_vault *vault, tr_snapshot_work *work, tr_error *err) {
-    char name[64], scratch[600];
+    char scratch[600];
     tr_target *target = NULL;
-    tr_target_source *source = NULL;
+    tr_chain chain = {0};
     tr_snapshot_head head;
     tr_snapshot_counts counts = {0};
     tr_status st = TR_OK;
-    TR_TRY(tr_snapshot_name(&work->id, name, err));
     TR_TRY(tr_config_path(vault->config, TR_SNAPSHOT_SCRATCH, scratch, sizeof scratch, err));
     TR_TRY(tr_snapshot_open_target(vault, false, &target, err));
-    TR_TRY(tr_target_read(target, name, &source, err));
-    work->bytes = tr_target_size(source);
-    TR_TRY(tr_snapshot_try(vault->ring, source, scratch, &vault->snapshots->stop, &head, &counts, err));
+    TR_TRY(tr_chain_of(target, &vault->id, &work->id, &chain, err));
+    TR_TRY(tr_chain_try(vault->ring, target, &chain, scratch, &vault->snapshots->stop, &head, &counts, err));
     work->pages = (int64_t)counts.pages;
     if (!tr_uuid_equal(&head.id, &work->id) || !tr_uuid_equal(&head.vault, &vault->id))
-        st = tr_fail(err, TR_E_CORRUPT, name, "it is another snapshot");
+        st = tr_fail(err, TR_E_CORRUPT, NULL, "it is another snapshot");
 out:
-    tr_target_source_close(source);
+    tr_chain_free(&chain);
     tr_target_close(target);
     return st;
 }

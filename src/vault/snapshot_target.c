@@ -65,6 +65,16 @@ void tr_target_close(tr_target *t) {
 
 /* ---- writing ---- */
 
+tr_status tr_target_folder(tr_target *t, const char *folder, tr_error *err) {
+    return mkdirat(t->fd, folder, 0700) == 0 || errno == EEXIST
+               ? TR_OK
+               : tr_fail_errno(err, t->folder, "cannot write to the backup folder");
+}
+
+void tr_target_remove_folder(tr_target *t, const char *folder) {
+    (void)unlinkat(t->fd, folder, AT_REMOVEDIR);
+}
+
 /* "snapshots/x" is written as "snapshots/.part-x". */
 static void part_name(tr_target_file *f) {
     const char *slash = strrchr(f->name, '/');
@@ -284,8 +294,8 @@ tr_status tr_target_get_path(const char *path, size_t most, tr_buf *out, tr_erro
 }
 
 /* NULL and TR_OK: there is no such folder yet. */
-static tr_status list_snapshots(const tr_target *t, DIR **list, tr_error *err) {
-    int fd = openat(t->fd, TR_TARGET_SNAPSHOTS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+static tr_status open_list(const tr_target *t, const char *folder, DIR **list, tr_error *err) {
+    int fd = openat(t->fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     *list = fd < 0 ? NULL : fdopendir(fd);
     if (*list || (fd < 0 && errno == ENOENT))
         return TR_OK;
@@ -300,14 +310,15 @@ static bool is_snapshot(const char *name) {
     return name[0] != '.' && len > ending && strcmp(name + len - ending, TR_TARGET_ENDING) == 0;
 }
 
-tr_status tr_target_list(tr_target *t, tr_target_name_fn fn, void *context, tr_error *err) {
-    char name[sizeof TR_TARGET_SNAPSHOTS + NAME_MAX + 1];
+tr_status tr_target_list_in(tr_target *t, const char *folder, tr_target_name_fn fn, void *context,
+                            tr_error *err) {
+    char name[128 + NAME_MAX];
     DIR *list = NULL;
-    tr_status st = list_snapshots(t, &list, err);
+    tr_status st = open_list(t, folder, &list, err);
     if (!list)
         return st;
     for (const struct dirent *entry; st == TR_OK && (entry = readdir(list));) {
-        (void)snprintf(name, sizeof name, TR_TARGET_SNAPSHOTS "/%s", entry->d_name);
+        (void)snprintf(name, sizeof name, "%.120s/%s", folder, entry->d_name);
         if (is_snapshot(entry->d_name))
             st = fn(context, name, err);
     }
@@ -315,9 +326,37 @@ tr_status tr_target_list(tr_target *t, tr_target_name_fn fn, void *context, tr_e
     return st;
 }
 
+tr_status tr_target_list(tr_target *t, tr_target_name_fn fn, void *context, tr_error *err) {
+    return tr_target_list_in(t, TR_TARGET_SNAPSHOTS, fn, context, err);
+}
+
+tr_status tr_target_folders(tr_target *t, const char *folder, tr_target_name_fn fn, void *context,
+                            tr_error *err) {
+    struct stat info;
+    DIR *list = NULL;
+    tr_status st = open_list(t, folder, &list, err);
+    if (!list)
+        return st;
+    for (const struct dirent *entry; st == TR_OK && (entry = readdir(list));) {
+        if (entry->d_name[0] != '.' && fstatat(dirfd(list), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISDIR(info.st_mode))
+            st = fn(context, entry->d_name, err);
+    }
+    closedir(list);
+    return st;
+}
+
+tr_status tr_target_remove_part(tr_target *t, const char *name, tr_error *err) {
+    tr_target_file f = {.fd = -1};
+    (void)snprintf(f.name, sizeof f.name, "%s", name);
+    part_name(&f);
+    tr_status st = tr_target_remove(t, f.part, err);
+    return st == TR_E_NOT_FOUND ? TR_OK : st;
+}
+
 tr_status tr_target_sweep(tr_target *t, tr_error *err) {
     DIR *list = NULL;
-    tr_status st = list_snapshots(t, &list, err);
+    tr_status st = open_list(t, TR_TARGET_SNAPSHOTS, &list, err);
     if (!list)
         return st;
     for (const struct dirent *entry; (entry = readdir(list));) {

@@ -24,9 +24,15 @@ void tr_target_close(tr_target *target); /* NULL is fine */
 
 /* Remove what snapshots that were cut off left. Nobody writes one now. */
 tr_status tr_target_sweep(tr_target *target, tr_error *err);
+/* Remove what the writing of this file left when it was cut off, if anything. Nobody writes it now. */
+tr_status tr_target_remove_part(tr_target *target, const char *name, tr_error *err);
 
 typedef struct tr_target_file tr_target_file;
 
+/* Make sure of a folder in the target; its own one must be there. */
+tr_status tr_target_folder(tr_target *target, const char *folder, tr_error *err);
+/* Remove an empty one. */
+void tr_target_remove_folder(tr_target *target, const char *folder);
 tr_status tr_target_begin(tr_target *target, const char *name, tr_target_file **out, tr_error *err);
 /* A tr_stream_sink_fn. TR_E_DISK_FULL. */
 tr_status tr_target_write(void *file, tr_bytes bytes, tr_error *err);
@@ -58,5 +64,11 @@ tr_status tr_target_get_path(const char *path, size_t most, tr_buf *out, tr_erro
 /* The names of the snapshots, in no order. */
 typedef tr_status (*tr_target_name_fn)(void *context, const char *name, tr_error *err);
 tr_status tr_target_list(tr_target *target, tr_target_name_fn fn, void *context, tr_error *err);
+/* The same for another folder of the target; none: no names. */
+tr_status tr_target_list_in(tr_target *target, const char *folder, tr_target_name_fn fn, void *context,
+                            tr_error *err);
+/* The names of the folders in it. */
+tr_status tr_target_folders(tr_target *target, const char *folder, tr_target_name_fn fn, void *context,
+                            tr_error *err);
 
 #endif

@@ -30,6 +30,7 @@ tr_status tr_snapshots_new(tr_snapshots **out, tr_error *err) {
         return tr_fail(err, TR_E_INTERNAL, NULL, "no condition to wait for");
     }
     pthread_mutex_init(&state->mutex, NULL);
+    pthread_mutex_init(&state->log_mutex, NULL);
     *out = state;
     return TR_OK;
 }
@@ -47,6 +48,9 @@ void tr_snapshots_free(tr_snapshots *state) {
         return;
     pthread_cond_destroy(&state->changed);
     pthread_mutex_destroy(&state->mutex);
+    pthread_mutex_destroy(&state->log_mutex);
+    tr_changed_clear(&state->keys_changed, TR_IN_KEYS);
+    tr_changed_clear(&state->log_changed, TR_IN_VAULT | TR_IN_AUDIT);
     free(state);
 }
 
@@ -58,6 +62,7 @@ void tr_snapshots_join(tr_vault *vault) {
     if (state->joinable)
         pthread_join(state->thread, NULL);
     state->joinable = false;
+    tr_log_join(vault);
 }
 
 /* ---- what is there ---- */
@@ -91,12 +96,29 @@ tr_status tr_snapshots_get(tr_vault *vault, const tr_uuid *id, tr_snapshot_item 
     return st == TR_E_NOT_FOUND ? tr_fail(err, st, NULL, "there is no such snapshot") : st;
 }
 
+tr_status tr_snapshots_may_remove(tr_vault *vault, const tr_uuid *id, tr_error *err) {
+    char other[TR_UUID_TEXT];
+    tr_snapshot_item *items = NULL;
+    size_t count = 0;
+    tr_status st = tr_snapshots_list(vault, &items, &count, err);
+    for (size_t i = 0; st == TR_OK && i < count; i++) {
+        if (!tr_uuid_equal(&items[i].head.base, id))
+            continue;
+        tr_uuid_format(&items[i].head.id, other);
+        st =
+            tr_fail(err, TR_E_CONFLICT, NULL, "the snapshot %s is put upon it: remove that one first", other);
+    }
+    free(items);
+    return st;
+}
+
 tr_status tr_snapshots_remove(tr_vault *vault, const tr_uuid *id, tr_error *err) {
     char name[64];
     tr_target *target = NULL;
     tr_snapshot_item item;
     tr_status st = TR_OK;
     TR_TRY(tr_snapshots_get(vault, id, &item, err));
+    TR_TRY(tr_snapshots_may_remove(vault, id, err));
     TR_TRY(tr_snapshot_name(id, name, err));
     TR_TRY(tr_snapshot_open_target(vault, false, &target, err));
     st = tr_target_remove(target, name, err);
@@ -194,20 +216,22 @@ tr_status tr_snapshots_may_begin(tr_vault *vault, tr_error *err) {
 }
 
 /* With the mutex held. */
-static tr_status take_turn(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, tr_error *err) {
+static tr_status take_turn(tr_vault *vault, tr_snapshot_task task, tr_snapshot_want want, const tr_uuid *id,
+                           tr_error *err) {
     tr_snapshots *state = vault->snapshots;
     tr_status st = may_begin(vault, err);
     if (st != TR_OK)
         return st;
     state->running = state->has[task] = true;
-    state->last[task] = (tr_snapshot_work){.task = task, .id = *id, .begun_at = tr_now_ms()};
+    state->last[task] = (tr_snapshot_work){.task = task, .want = want, .id = *id, .begun_at = tr_now_ms()};
     return TR_OK;
 }
 
-tr_status tr_snapshots_begin(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, tr_error *err) {
+tr_status tr_snapshots_begin(tr_vault *vault, tr_snapshot_task task, tr_snapshot_want want, const tr_uuid *id,
+                             tr_error *err) {
     tr_snapshots *state = vault->snapshots;
     pthread_mutex_lock(&state->mutex);
-    tr_status st = take_turn(vault, task, id, err);
+    tr_status st = take_turn(vault, task, want, id, err);
     if (st == TR_OK && state->joinable)
         pthread_join(state->thread, NULL); /* it is at its end */
     if (st == TR_OK) {
@@ -221,11 +245,11 @@ tr_status tr_snapshots_begin(tr_vault *vault, tr_snapshot_task task, const tr_uu
     return st;
 }
 
-tr_status tr_snapshots_make(tr_vault *vault, const tr_uuid *id, tr_error *err) {
+tr_status tr_snapshots_make(tr_vault *vault, tr_snapshot_want want, const tr_uuid *id, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
     tr_snapshot_work work = {0};
     pthread_mutex_lock(&state->mutex);
-    tr_status st = take_turn(vault, TR_SNAPSHOT_MAKE, id, err);
+    tr_status st = take_turn(vault, TR_SNAPSHOT_MAKE, want, id, err);
     if (st == TR_OK)
         work = state->last[TR_SNAPSHOT_MAKE];
     pthread_mutex_unlock(&state->mutex);
@@ -323,7 +347,7 @@ tr_status tr_snapshots_tend(tr_vault *vault, bool *more, tr_error *err) {
     if (st == TR_OK && keys_are_stale(vault))
         st = tr_snapshots_renew_keys(vault, err);
     if (st == TR_OK && vault->config->backup_every_s > 0 && is_due(vault))
-        st = tr_snapshots_begin(vault, TR_SNAPSHOT_MAKE, &id, err);
+        st = tr_snapshots_begin(vault, TR_SNAPSHOT_MAKE, TR_WANT_AS_SET, &id, err);
     if (st == TR_E_CONFLICT) /* somebody asked for one just now */
         st = TR_OK;
     if (st != TR_OK) {
@@ -340,6 +364,7 @@ tr_status tr_snapshots_need_master(tr_vault *vault, uint32_t version, tr_error *
     char id[TR_UUID_TEXT];
     tr_snapshots *state = vault->snapshots;
     tr_snapshot_item *items = NULL;
+    tr_target *target = NULL;
     size_t count = 0;
     tr_status st = TR_OK;
     if (!vault->config->backup_dir[0])
@@ -357,7 +382,12 @@ tr_status tr_snapshots_need_master(tr_vault *vault, uint32_t version, tr_error *
         tr_uuid_format(&items[i].head.id, id);
         st = tr_fail(err, TR_E_CONFLICT, NULL, "the snapshot %s can be opened by this version only", id);
     }
+    if (st == TR_OK)
+        st = tr_snapshot_open_target(vault, false, &target, err);
+    if (st == TR_OK)
+        st = tr_log_needs_master(target, version, err);
 out:
+    tr_target_close(target);
     free(items);
     return st;
 }

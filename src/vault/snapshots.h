@@ -2,8 +2,11 @@
  *
  * What lies in the target:
  *   snapshots/ID.tresor  the pages of vault.db and audit.db of one committed moment (vault/snapshot_format.h)
+ *                        or, incremental, those of its pages that differ from the snapshot before it
+ *   log/ID/N.tresor      with the setting backup_log: the pages that changed since, cut about every second
  *   keys.tresor          the pages of keys.db, with the erasure ledger: only ever the newest copy, so that no
  *                        snapshot, however old, opens the data of a person who was erased since
+ *   keys-changes.tresor  the pages of keys.db that changed since that copy: goes when that is renewed
  *   keyring, keyring.recovery  as they lie in the data folder: sealed
  * Each file is written under another name, flushed and renamed: what is listed is whole. The copy of the keys
  * is always of the snapshot's moment or of a later one, and the keyring's is there before it.
@@ -35,16 +38,22 @@ typedef struct tr_snapshot_item {
  * out. TR_E_CONFLICT when no target is set; TR_E_IO: it cannot be read. */
 tr_status tr_snapshots_list(tr_vault *vault, tr_snapshot_item **items, size_t *count, tr_error *err);
 tr_status tr_snapshots_get(tr_vault *vault, const tr_uuid *id, tr_snapshot_item *item, tr_error *err);
-/* TR_E_NOT_FOUND. */
+/* TR_E_CONFLICT: another one is put upon it; which one is said. */
+tr_status tr_snapshots_may_remove(tr_vault *vault, const tr_uuid *id, tr_error *err);
+/* TR_E_NOT_FOUND; TR_E_CONFLICT likewise. */
 tr_status tr_snapshots_remove(tr_vault *vault, const tr_uuid *id, tr_error *err);
 
 /* ---- work ---- */
 
 typedef enum tr_snapshot_task { TR_SNAPSHOT_MAKE, TR_SNAPSHOT_VERIFY, TR_SNAPSHOT_TASKS } tr_snapshot_task;
 
+/* Which kind is to be made. Incremental: a full one all the same where nothing fits to put it upon. */
+typedef enum tr_snapshot_want { TR_WANT_FULL, TR_WANT_INCREMENTAL, TR_WANT_AS_SET } tr_snapshot_want;
+
 typedef struct tr_snapshot_work {
     tr_snapshot_task task;
-    tr_uuid id; /* of the snapshot */
+    tr_snapshot_want want; /* of one that is to be made */
+    tr_uuid id;            /* of the snapshot */
     int64_t begun_at;
     int64_t ended_at; /* 0: it runs */
     int64_t bytes, pages;
@@ -55,7 +64,8 @@ typedef struct tr_snapshot_work {
 tr_status tr_snapshots_may_begin(tr_vault *vault, tr_error *err);
 /* Begin; `id` names the snapshot to make or to verify. TR_E_CONFLICT: another task runs, or no target is set.
  */
-tr_status tr_snapshots_begin(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, tr_error *err);
+tr_status tr_snapshots_begin(tr_vault *vault, tr_snapshot_task task, tr_snapshot_want want, const tr_uuid *id,
+                             tr_error *err);
 /* Wait up to so long for this snapshot's task to end. False: it has not, or was never begun. */
 bool tr_snapshots_wait(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, int64_t wait_ms,
                        tr_snapshot_work *work);
@@ -66,7 +76,18 @@ bool tr_snapshots_verified(tr_vault *vault, const tr_uuid *id, tr_snapshot_work 
 
 /* Make one now, in this thread, and drop the snapshots that are not to be kept any more (settings
  * backup_keep_*). For commands that have the vault for themselves. */
-tr_status tr_snapshots_make(tr_vault *vault, const tr_uuid *id, tr_error *err);
+tr_status tr_snapshots_make(tr_vault *vault, tr_snapshot_want want, const tr_uuid *id, tr_error *err);
+
+/* Begin to ship the log, when the settings say so: for `tresor serve`. It ends with tr_snapshots_join. */
+tr_status tr_snapshots_ship(tr_vault *vault, tr_error *err);
+
+typedef struct tr_log_state {
+    tr_uuid id;     /* the snapshot from which it goes on */
+    int64_t number; /* the newest segment, 0: none yet */
+    int64_t at;     /* the moment that can be reached */
+} tr_log_state;
+/* False: none goes on now. */
+bool tr_snapshots_log(tr_vault *vault, tr_log_state *state);
 
 /* For the sweep: begin the scheduled snapshot when it is due (setting backup_every_s), and renew the copy of
  * the keys after a rotation of the master key. Quick; leaves *more alone. */

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include "vault/page_marks.h"
+#include "vault/snapshot_chain.h"
 #include "vault/snapshot_target.h"
 #include "vault/snapshots.h"
 #include "vault/vault_internal.h"
@@ -37,20 +39,58 @@ struct tr_snapshots {
     tr_error keys_err; /* why keys_failed did */
     int64_t keys_at;   /* the newest copy's moment; never before a snapshot's */
     uint32_t keys_master;
+    /* Only of whoever is at the keys: the copy in the target, and what changed in keys.db since. */
+    tr_uuid keys_id;
+    tr_changed keys_changed;
+    bool keys_behind; /* some of that is not in the target yet */
+    bool place_noted; /* vault.db knows that this target has a copy */
+
+    /* the log: snapshot_log.c */
+    pthread_t shipper;
+    _Atomic bool shipping;      /* the thread was started */
+    pthread_mutex_t log_mutex;  /* what follows; held while a segment is cut and put in place */
+    bool log_on;                /* the log goes on from its snapshot; else it needs a new one */
+    tr_uuid log;                /* the snapshot's id */
+    int64_t log_number, log_at; /* the newest segment's */
+    uint8_t log_previous[TR_SHA256_LEN];
+    uint32_t log_pages[3];  /* how many the databases had then, as in a moment's info */
+    tr_changed log_changed; /* since then */
 };
 
 /* ---- snapshot_keys.c ---- */
 /* Write the copy of the keys now. One thread at a time. */
 tr_status tr_snapshot_write_keys(tr_vault *vault, tr_error *err);
-/* TR_E_CONFLICT when the target holds another vault's snapshots. *keys_at: the moment of the keys that are
- * there; 0: of none. */
+/* TR_E_CONFLICT when the target holds another vault's snapshots. TR_E_IO when the copy of the keys that was
+ * written to it is not there: an empty folder in the place of a disk that is not mounted, on which the keys
+ * of the erased would stay. *keys_at: the moment of the keys that are there; 0: of none. */
 tr_status tr_snapshot_guard(tr_vault *vault, tr_target *target, int64_t *keys_at, tr_error *err);
 /* Fill in what all heads have in common. */
 void tr_snapshot_describe(const tr_vault *vault, const tr_moment_info *about, tr_snapshot_kind kind,
                           const tr_uuid *id, tr_snapshot_head *head);
-/* Write a moment's pages as a file of the target. `head` is completed. */
+/* Write a moment's pages as a file of the target; with `marks`, they are made beside, and a partial snapshot
+ * holds only the pages that differ. `head` is completed. */
 tr_status tr_snapshot_write(tr_vault *vault, tr_target *target, const char *name, tr_moment *moment,
-                            tr_snapshot_head *head, tr_target_file **file, tr_error *err);
+                            tr_page_marks *marks, tr_snapshot_head *head, tr_target_file **file,
+                            tr_error *err);
+
+/* Bring the copy of the keys in the target up to now, by what changed in it where that is less. *at: its
+ * moment. */
+tr_status tr_snapshot_ship_keys(tr_vault *vault, tr_target *target, int64_t *at, tr_error *err);
+
+/* ---- snapshot_log.c ---- */
+/* A moment for a snapshot, with its place in the log: `head` gets it. Where no log goes on, one begins here,
+ * if the log is shipped at all. */
+tr_status tr_log_moment(tr_vault *vault, const tr_uuid *id, tr_moment **moment, tr_snapshot_head *head,
+                        tr_error *err);
+/* The snapshot at which the log was to begin has failed. */
+void tr_log_forget(tr_vault *vault, const tr_uuid *id);
+/* Remove the segments that no snapshot needs. */
+tr_status tr_log_drop(tr_vault *vault, tr_target *target, const tr_snapshot_item *items, size_t count,
+                      tr_error *err);
+/* TR_E_CONFLICT: a segment is opened by this version of the master key. */
+tr_status tr_log_needs_master(tr_target *target, uint32_t version, tr_error *err);
+/* The shipper comes to its end: after tr_snapshots_end, and what was written is shipped. */
+void tr_log_join(tr_vault *vault);
 
 /* ---- snapshot_make.c ---- */
 tr_status tr_snapshot_name(const tr_uuid *id, char name[64], tr_error *err);

@@ -10,11 +10,13 @@ import re
 import shutil
 import ssl
 import subprocess
+import threading
+import time
 
 import pytest
 
 from packages import Package, export, verify
-from tresor_client import ADA, Wire, expect_problem, run_tresor
+from tresor_client import ADA, BINARY, Wire, World, expect_problem, run_tresor
 
 PERSON = {
     "type": "object", "title": "Person", "x-schema-org": "Person", "x-history": 3, "required": ["given"],
@@ -33,6 +35,11 @@ PLACE = {
                    "tags": {"type": "array", "items": {"type": "string"}, "x-schema-org": "keywords"}},
 }
 WHOLE = ["accesses.csv", "accesses.json", "index.html", "information.json", "manifest.json", "manifest.jws", "requests.json"]
+
+
+def sanitized():
+    program = BINARY.read_bytes()
+    return b"__asan_init" in program or b"__tsan_init" in program
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +225,7 @@ def test_the_information_of_article_25(world, types):
     assert (grant["grantee"]["id"], grant["purpose"], grant["actions"]) == (service.id, "Recall", ["read", "export"])
     assert len(info["rights"]) == 6
     said = Page(package.text("index.html")).said
-    for words in ("Clinic of St. Verena, Zurzach", "To remind of check-ups", "Art. 31 FADP", "ten years", "Ireland", "adequate (Annex 1 DPO)", "health"):
+    for words in ("Clinic of St. Verena, Zurzach", "To remind of check-ups", "Art. 31 FADP", "ten years", "Ireland", "adequate (Annex 1 DPO)", "health", "10 year(s)", "read, export", "listed records"):
         assert words in said, words
 
 
@@ -354,6 +361,53 @@ def bulky(world, types):
             subject.post(path, {"type": "person", "data": {"given": base64.b64encode(os.urandom(600_000)).decode()}})
         return subject
     return build
+
+
+@pytest.mark.flags("--threads", "4")
+def test_slow_readers_do_not_take_every_thread(fresh_vault):
+    world = World(fresh_vault)
+    subject = world.make_subject()
+    path = f"/v1/subjects/{subject.subject}/records"
+    for _ in range(12):
+        subject.post(path, {"type": "contact", "data": {"name": base64.b64encode(os.urandom(600_000)).decode()}})
+    other = subject.lanes(1)[0]
+    slow = Slow(other, f"/v1/subjects/{subject.subject}/export")
+    answer = subject.request("GET", f"/v1/subjects/{subject.subject}/export")
+    expect_problem(answer, 503, "overloaded")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert slow.whole()
+    slow.wire.close()
+    for _ in range(100):  # it is given back a moment after its last byte
+        answer = subject.request("GET", f"/v1/subjects/{subject.subject}/export")
+        if answer.status_code == 200:
+            break
+        time.sleep(0.05)
+    assert len(Package(answer.content).json("records/contact.json")["items"]) == 12
+
+
+def test_memory_stays_flat(world, types):
+    """Twelve times the records, and the server grows by little: nothing of a package is gathered."""
+    service, subject = world.make_service(), make(world)
+    world.grant(subject, service, types=("person",), actions=("write",))
+    line = json.dumps({"subject": subject.subject, "type": "person", "data": {"given": "Ada", "family": "x" * 1000}}).encode() + b"\n"
+    for count, limit in ((1000, None), (11000, 400_000 if sanitized() else 16_000)):
+        results = service.imports(line * count, purpose=world.activity)
+        assert all(r["status"] == 201 for r in results)
+        before, seen, done = world.vault.server.rss_kib()[0], [], threading.Event()
+
+        def watch():
+            while not done.wait(0.01):
+                seen.append(world.vault.server.rss_kib()[0])
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            content = subject.get(f"/v1/subjects/{subject.subject}/export").content
+        finally:
+            done.set()
+            watcher.join()
+        assert limit is None or max(seen) - before < limit
+    assert len(Package(content).json("records/person.json")["items"]) == 12000
 
 
 def test_a_slow_reader_gets_all_of_it(world, bulky):

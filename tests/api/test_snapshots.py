@@ -49,7 +49,7 @@ def files_in(folder):
 # ---- making ----
 
 def test_a_snapshot_is_made_listed_read_verified_and_removed(world, backup):
-    assert world.operator.get("/v1/snapshots").json() == {"every_s": 0, "last": None, "items": [], "next": None}
+    assert world.operator.get("/v1/snapshots").json() == {"every_s": 0, "last": None, "log": None, "items": [], "next": None}
     made = make(world)
     assert made["state"] == "good" and made["kind"] == "full" and made["verification"] is None
     assert [d["name"] for d in made["databases"]] == ["vault.db", "audit.db"]
@@ -211,7 +211,7 @@ def test_writers_go_on_and_what_is_restored_is_a_committed_moment(world, backup,
 # ---- the schedule ----
 
 def test_the_schedule_makes_them_and_keeps_some(tmp_path, backup):
-    vault = Vault(tmp_path, "--backup-dir", backup, "--backup-every-s", "1", "--backup-keep-last", "2",
+    vault = Vault(tmp_path, "--backup-dir", backup, "--backup-every-s", "1", "--backup-keep-last", "2", "--backup-full-every", "1",
                   "--backup-keep-daily", "0", "--backup-keep-weekly", "0", "--backup-keep-monthly", "0").start()
     try:
         operator = World(vault).operator

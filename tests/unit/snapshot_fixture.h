@@ -43,8 +43,16 @@ static inline tr_snapshot_head example_head(tr_snapshot_kind kind) {
         .databases = {{"vault.db", 4096, VAULT_PAGES, 2}, {"audit.db", 1024, AUDIT_PAGES, 1}},
         .database_count = 2,
         .audit_seq = 4711};
-    if (kind == TR_SNAPSHOT_INCREMENTAL)
+    if (kind == TR_SNAPSHOT_INCREMENTAL || kind == TR_SNAPSHOT_KEY_CHANGES)
         head.base = tr_uuid_new();
+    if (kind != TR_SNAPSHOT_KEYS && kind != TR_SNAPSHOT_KEY_CHANGES) {
+        head.log = tr_uuid_new();
+        head.log_number = 12;
+    }
+    if (kind == TR_SNAPSHOT_SEGMENT) {
+        memset(head.log_previous, 0x5a, sizeof head.log_previous);
+        head.log_keys_ms = INT64_C(1795569600000);
+    }
     memset(head.audit_hash, 0xa5, sizeof head.audit_hash);
     return head;
 }
@@ -172,6 +180,10 @@ static inline void same_heads(const tr_snapshot_head *a, const tr_snapshot_head 
         assert_int_equal(a->databases[i].pages, b->databases[i].pages);
         assert_int_equal(a->databases[i].schema, b->databases[i].schema);
     }
+    assert_true(tr_uuid_equal(&a->log, &b->log));
+    assert_int_equal(a->log_number, b->log_number);
+    assert_int_equal(a->log_keys_ms, b->log_keys_ms);
+    assert_memory_equal(a->log_previous, b->log_previous, TR_SHA256_LEN);
     assert_int_equal(a->audit_seq, b->audit_seq);
     assert_memory_equal(a->audit_hash, b->audit_hash, TR_SHA256_LEN);
     assert_int_equal(a->master, b->master);

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "vault/audit.h"
 #include "vault/datakeys.h"
 #include "vault/dsr.h"
 #include "vault/erasure.h"
@@ -318,27 +319,76 @@ static void one_that_fails_stops_no_other(void **state) {
 /* ---- a request that was lost with the commit that begins the erasure ---- */
 
 static tr_status lose_job(void *context, tr_db *tx, tr_error *err) {
-    const person *p = context;
-    tr_uuid lost = tr_uuid_new();
-    ((person *)context)->request.row.id = lost;
-    return tr_erasure_begin(tx, &p->id, &lost, 3000, err);
+    person *p = context;
+    p->request.row.id = tr_uuid_new();
+    return tr_erasure_begin(tx, &p->id, &p->request.row.id, 3000, err);
 }
 
+static const tr_uuid principal = {{7}};
+
+static tr_status lose_logged_job(void *context, tr_db *tx, tr_error *err) {
+    person *p = context;
+    tr_status st = lose_job(p, tx, err);
+    const tr_caller who = {.principal = principal, .role = TR_SUBJECT};
+    const tr_event event = {.at = 3000,
+                            .action = "subject.delete",
+                            .who = &who,
+                            .subject = &p->id,
+                            .purpose = &p->request.row.id,
+                            .outcome = TR_OK};
+    return st == TR_OK ? tr_event_append(tx, &event, err) : st;
+}
+
+/* What the vault has of it after the end. */
+static void load_lost(vault_fixture *f, person *p, tr_job_fn lose, tr_dsr_case *c) {
+    add_person(f, p, 5);
+    assert_ok(f, tr_store_write(f->vault->store, lose, p, &f->err));
+    vault_reopen(f);
+    assert_false(resume(f));
+    assert_int_equal(state_of(p), TR_DSR_FULFILLED);
+    assert_int_equal(ends_of(p), 1);
+    assert_ok(f, tr_dsr_load(f->vault, vault_reader(f), &p->request.row.id, c, &f->err));
+    assert_true(tr_uuid_equal(&c->row.subject, &p->id) && c->row.received_at == 3000 && c->row.version == 1);
+}
+
+/* Its own, in one commit with the erasure: the log says who it was. */
 static void a_lost_request_is_made_anew(void **state) {
+    vault_fixture *f = *state;
+    char by[TR_UUID_TEXT];
+    tr_dsr_case c = {0};
+    person p;
+    tr_uuid_format(&principal, by);
+    load_lost(f, &p, lose_logged_job, &c);
+    assert_string_equal(tr_json_string(c.doc, "filed_by"), by);
+    assert_string_equal(tr_json_string(tr_json_member(c.doc, "verification"), "method"), "own-session");
+    assert_string_equal(tr_json_string(tr_json_member(c.doc, "verification"), "by"), by);
+    assert_non_null(strstr(c.receipt.data, "\"received_at\":\"1970-01-01T00:00:03.000Z\""));
+    tr_dsr_clear(&c);
+    drop(&p);
+}
+
+/* The ledger alone, as after a restore: nothing is made up. */
+static void what_only_the_ledger_knows(void **state) {
+    vault_fixture *f = *state;
+    tr_dsr_case c = {0};
+    person p;
+    load_lost(f, &p, lose_job, &c);
+    assert_null(tr_json_string(c.doc, "filed_by"));
+    assert_null(tr_json_member(c.doc, "verification"));
+    assert_non_null(strstr(c.receipt.data, "\"received_at\":null,\"verified_at\":null"));
+    tr_dsr_clear(&c);
+    drop(&p);
+}
+
+static void other_requests_are_closed(void **state) {
     vault_fixture *f = *state;
     tr_dsr_case c = {0};
     person p;
     add_person(f, &p, 5);
     const tr_uuid other = p.request.row.id;
     assert_ok(f, tr_store_write(f->vault->store, lose_job, &p, &f->err));
-    vault_reopen(f);
-    assert_false(resume(f));
-    assert_int_equal(state_of(&p), TR_DSR_FULFILLED);
-    assert_ok(f, tr_dsr_load(f->vault, vault_reader(f), &p.request.row.id, &c, &f->err));
-    assert_true(tr_uuid_equal(&c.row.subject, &p.id) && c.row.received_at == 3000 && c.row.version == 1);
-    assert_string_equal(tr_json_string(tr_json_member(c.doc, "verification"), "method"), "own-session");
-    tr_dsr_clear(&c);
-    /* The other one, which was open, is closed and says by what. */
+    tr_erasure_filed(f->vault, &p.id);
+    assert_true(finish(&p, 10000));
     assert_ok(f, tr_dsr_load(f->vault, vault_reader(f), &other, &c, &f->err));
     assert_true(c.row.state == TR_DSR_VERIFIED && c.row.closed_at != 0);
     assert_non_null(tr_json_string(tr_json_member(c.doc, "result"), "erased_by"));
@@ -355,7 +405,8 @@ int main(void) {
         CASE(a_hold_forbids_it),           CASE(an_old_view_keeps_it_waiting),
         CASE(a_stop_ends_the_waiting),     CASE(many_threads_one_erasure),
         CASE(those_of_before_the_start),   CASE(one_that_fails_stops_no_other),
-        CASE(a_lost_request_is_made_anew),
+        CASE(a_lost_request_is_made_anew), CASE(what_only_the_ledger_knows),
+        CASE(other_requests_are_closed),
     };
     tr_log_set_fd(-1);
     return cmocka_run_group_tests(tests, NULL, NULL);

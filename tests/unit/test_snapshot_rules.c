@@ -24,6 +24,30 @@ static void test_writer_refuses(void **state) {
     tr_buf_clear(&file);
 }
 
+static void test_writer_refuses_places_in_a_log(void **state) {
+    (void)state;
+    for (int what = 0; what < 10; what++) {
+        tr_snapshot_head head = example_head(what < 7 ? TR_SNAPSHOT_SEGMENT : TR_SNAPSHOT_FULL);
+        tr_snapshot_writer *writer;
+        tr_buf file = TR_BUF_INIT;
+        switch (what) {
+        case 0: head.log = (tr_uuid){0}; break;
+        case 1: head.log_number = 0; break;
+        case 2: head.log_number = TR_SNAPSHOT_SEGMENT_MAX + 1; break;
+        case 3: head.log_number = 1; break; /* and names one before it */
+        case 4: memset(head.log_previous, 0, sizeof head.log_previous); break;
+        case 5: head.log_keys_ms = 0; break;
+        case 6: head.base = tr_uuid_new(); break;
+        case 7: head.log_number = -1; break;
+        case 8: head.log = (tr_uuid){0}; break; /* and is behind a segment of none */
+        default: head.log_keys_ms = 1; break;
+        }
+        if (tr_snapshot_writer_open(ring, &head, take, &file, &writer, NULL) != TR_E_INTERNAL)
+            fail_msg("head %d was taken", what);
+        assert_null(writer);
+    }
+}
+
 static void test_writer_refuses_heads(void **state) {
     (void)state;
     for (int what = 0; what < 10; what++) {
@@ -275,7 +299,13 @@ static void test_heads_that_cannot_be(void **state) {
         {"{", "{", TR_OK},
         {"\"seq\":4711", "\"seq\":4712", TR_OK}, /* a lie, but with a form: opening finds it */
         {"\"pages\":60", "\"pages\":61", TR_OK},
-        {"\"kind\":\"full\"", "\"kind\":\"keys\"", TR_OK},
+        {"\"kind\":\"full\"", "\"kind\":\"keys\"", TR_E_CORRUPT},
+        {"\"kind\":\"full\"", "\"kind\":\"segment\"", TR_E_CORRUPT},
+        {"\"kind\":\"full\"", "\"kind\":\"key-changes\"", TR_E_CORRUPT},
+        {"\"after\":12", "\"after\":0", TR_OK},
+        {"\"after\":12", "\"after\":-1", TR_E_CORRUPT},
+        {"\"after\":12", "\"after\":10000000000", TR_E_CORRUPT},
+        {"\"after\":12", "\"number\":12", TR_E_CORRUPT},
         {"\"kind\":\"full\"", "\"kind\":\"whole\"", TR_E_CORRUPT},
         {"\"kind\":\"full\"", "\"kind\":\"incremental\"", TR_E_CORRUPT},
         {"\"kind\":\"full\"", "\"kind\":\"full\",\"more\":1", TR_E_CORRUPT},
@@ -355,7 +385,7 @@ int main(void) {
         cmocka_unit_test(test_writer_refuses),       cmocka_unit_test(test_writer_refuses_heads),
         cmocka_unit_test(test_pages_in_order),       cmocka_unit_test(test_blocks_that_cannot_be),
         cmocka_unit_test(test_files_that_cannot_be), cmocka_unit_test(test_heads_that_cannot_be),
-        cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_other_files),          cmocka_unit_test(test_writer_refuses_places_in_a_log),
     };
     return cmocka_run_group_tests(tests, make_ring, drop_ring);
 }
