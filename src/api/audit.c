@@ -85,7 +85,7 @@ tr_status tr_audit_read(tr_call *call, tr_error *err) {
 static tr_status principal_name(tr_call *call, const tr_uuid *id, tr_buf *name, tr_error *err) {
     tr_principal_copy copy;
     tr_status st = tr_principal_load(call->vault, call->db, id, &copy, err);
-    if (st == TR_OK)
+    if (st == TR_OK && tr_principal_named_to(&copy.row, &call->subject))
         tr_buf_puts(name, copy.name[0] ? copy.name : copy.uid);
     tr_wipe(&copy, sizeof copy);
     return st;

@@ -50,10 +50,18 @@ static const char help[] =
 
 /* ---- beside a server ---- */
 
-static tr_status ask(tr_connection *c, const char *method, const char *path, cJSON **answer, long *status,
-                     tr_error *err) {
+/* `json` NULL: no body. */
+static tr_status ask(tr_connection *c, const char *method, const char *path, const char *json, cJSON **answer,
+                     long *status, tr_error *err) {
     tr_exchange_answer got = TR_EXCHANGE_ANSWER_INIT;
-    const tr_exchange exchange = {.session = c->session, .client = c->client, .method = method, .path = path};
+    tr_cli_body body = TR_CLI_NO_BODY;
+    tr_exchange exchange = {.session = c->session, .client = c->client, .method = method, .path = path};
+    if (json) {
+        body.text = json;
+        body.len = (int64_t)strlen(json);
+        exchange.body = &body;
+        exchange.content_type = "application/json";
+    }
     cJSON_Delete(*answer);
     *answer = NULL;
     tr_status st = tr_exchange_run(&exchange, &got, err);
@@ -83,7 +91,7 @@ static tr_status wait_for_end(tr_connection *c, cJSON **snapshot, tr_error *err)
     (void)snprintf(path, sizeof path, "/v1/snapshots/%.40s", id ? id : "");
     while (st == TR_OK && is_running(*snapshot)) {
         nanosleep(&second, NULL);
-        st = ask(c, "GET", path, snapshot, &status, err);
+        st = ask(c, "GET", path, NULL, snapshot, &status, err);
     }
     const char *state = st == TR_OK ? tr_json_string(*snapshot, "state") : NULL;
     const char *reason = st == TR_OK ? tr_json_string(*snapshot, "reason") : NULL;
@@ -111,9 +119,8 @@ static tr_status by_server(const tr_connection_options *options, tr_snapshot_wan
     memset(&connection, 0, sizeof connection);
     tr_status st = tr_connection_open(options, false, &connection, err);
     if (st == TR_OK)
-        st = ask(&connection, "POST",
-                 want == TR_WANT_INCREMENTAL ? "/v1/snapshots?kind=incremental" : "/v1/snapshots", &snapshot,
-                 &status, err);
+        st = ask(&connection, "POST", "/v1/snapshots",
+                 want == TR_WANT_INCREMENTAL ? "{\"kind\":\"incremental\"}" : NULL, &snapshot, &status, err);
     if (st == TR_OK)
         st = wait_for_end(&connection, &snapshot, err);
     if (st == TR_OK)

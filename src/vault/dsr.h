@@ -71,8 +71,8 @@ void tr_dsr_touch(tr_dsr_case *c, tr_dsr_state state, int64_t now);
 tr_status tr_dsr_change_state(tr_db *tx, const tr_uuid *id, const tr_uuid *subject, const tr_dsr_kind *kind,
                               unsigned from, tr_dsr_state to, int64_t at, tr_error *err);
 
-/* TR_E_CONFLICT naming the state, unless it is one of `states` (bits 1 << state). What was closed by its subject's
- * erasure is in the state that it was in, and in none of these. */
+/* TR_E_CONFLICT naming the state, unless it is one of `states` (bits 1 << state). What was closed by its
+ * subject's erasure is in the state that it was in, and in none of these. */
 tr_status tr_dsr_check_state(const tr_dsr *row, unsigned states, tr_error *err);
 #define TR_DSR_IS(state)      (1u << (state))
 #define TR_DSR_ARE_VERIFIED   (TR_DSR_IS(TR_DSR_VERIFIED) | TR_DSR_IS(TR_DSR_EXTENDED))

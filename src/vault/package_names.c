@@ -52,6 +52,8 @@ tr_status tr_package_principal(tr_package *p, const tr_uuid *id, const tr_packag
         set_text(n, copy.name[0] ? copy.name : copy.uid);
         snprintf(n->role, sizeof n->role, "%s", tr_role_name(copy.row.role));
     }
+    if (st == TR_OK && !tr_principal_named_to(&copy.row, &p->options->subject))
+        st = TR_E_NOT_FOUND;
     tr_wipe(&copy, sizeof copy);
     return keep(n, st);
 }

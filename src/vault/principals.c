@@ -41,6 +41,10 @@ tr_status tr_principal_keep(void *context, const tr_principal *row, tr_error *er
     return TR_OK;
 }
 
+bool tr_principal_named_to(const tr_principal *row, const tr_uuid *subject) {
+    return row->role != TR_SUBJECT || (row->has_subject && tr_uuid_equal(&row->subject, subject));
+}
+
 tr_status tr_principal_set_password(tr_principal_copy *copy, const char *password, char one_time[32],
                                     tr_error *err) {
     one_time[0] = '\0';

@@ -49,6 +49,9 @@ tr_status tr_principal_seal(tr_vault *vault, tr_db *db, const tr_principal_copy 
 tr_status tr_principal_add(tr_vault *vault, tr_db *tx, const tr_principal_copy *plain,
                            const tr_principal_copy *stored, tr_error *err);
 
+/* May what this subject is given call the principal by its name? Another data subject is nobody's to name. */
+bool tr_principal_named_to(const tr_principal *row, const tr_uuid *subject);
+
 const char *tr_role_name(tr_role role);
 bool tr_role_parse(const char *text, tr_role *role);
 

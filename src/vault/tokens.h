@@ -70,8 +70,8 @@ tr_status tr_session_prepare(tr_vault *vault, const tr_uuid *principal, tr_sessi
                              char token[TR_TOKEN_LEN + 1], int64_t *expires_at, tr_error *err);
 /* When a session with these times ends, ms. */
 int64_t tr_session_expires(const tr_config *config, int64_t created_at, int64_t used_at);
-/* Forget what the table knows of a principal, or of all principals of a subject with this id (client NULL), or
- * of one session; after the commit that changed it. */
+/* Forget what the table knows of a principal, or of all principals of a subject with this id (client NULL),
+ * or of one session; after the commit that changed it. */
 void tr_session_forget(tr_vault *vault, const tr_uuid *principal, const char *client);
 /* End a session and the lanes that come from the same sign-in, with an audit entry
  * {"action":"auth.token_reuse"}: for TR_E_TOKEN_REUSED. */

@@ -159,10 +159,15 @@ def test_the_directory_says_how_a_file_is_to_be_read(package, tmp_path, offset, 
 # ---- who is named to whom ----
 
 def test_another_data_subject_is_not_named(world):
-    """A person sees that somebody tried, and who that is to the officer; not another person's uid or name."""
+    """A person sees that somebody tried, and by which principal; not another person's uid or name."""
     subject, other = world.make_subject(ADA), world.make_subject(ADA)
     assert other.request("GET", "/v1/subjects/" + subject.subject).status_code == 403
     tried = [a for a in subject.pages(f"/v1/subjects/{subject.subject}/accesses") if a["outcome"] == "forbidden"]
     assert [(a["principal"], a["role"], a["name"]) for a in tried] == [(other.id, "subject", None)]
     own = [a for a in subject.pages(f"/v1/subjects/{subject.subject}/accesses") if a["principal"] == subject.id]
     assert {a["name"] for a in own} == {subject.uid}
+    answer = subject.request("GET", f"/v1/subjects/{subject.subject}/export", expect=200)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as package:
+        names = package.namelist()
+        assert other.id in package.read("accesses.json").decode() and subject.uid in package.read("accesses.json").decode()
+        assert [n for n in names if other.uid.encode() in package.read(n)] == []

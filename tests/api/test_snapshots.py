@@ -258,6 +258,8 @@ def test_the_command_asks_the_server(served, backup, tmp_path):
     done = run_tresor("backup", "--data", served.data, *person.where(), check=0)
     made = json.loads(done.stdout)
     assert made["state"] == "good" and snapshot_file(backup, made["id"]).exists()
+    more = json.loads(run_tresor("backup", "--incremental", "--data", served.data, *person.where(), check=0).stdout)
+    assert (more["kind"], more["base"]) == ("incremental", made["id"])
     assert run_tresor("backup", "--data", served.data, "--to", tmp_path, *person.where(), check=5).stdout == ""
 
 
