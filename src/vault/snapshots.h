@@ -24,6 +24,7 @@
 
 /* Write the newest copy of keys.db, which holds the ledger, and of the keyring to the target. When it returns
  * TR_OK the target has no older copy any more, and what was committed before the call is in the new one.
+ * TR_E_IO: it cannot be reached, or is another folder than the one that has the copy (a disk is not mounted).
  * Callers that come while one is being written share the next one. TR_OK at once when no target is set. */
 tr_status tr_snapshots_renew_keys(tr_vault *vault, tr_error *err);
 
