@@ -85,7 +85,7 @@ static inline void clear_stream(void *context) {
 /* Pieces of growing size, 0123...; "/stream/cut" fails in the middle, "/stream/none" writes nothing. */
 static inline tr_status write_stream(void *context, tr_sink_fn write, void *sink, tr_error *err) {
     const char *path = context;
-    static char digits[40000];
+    char digits[40000] = {0};
     size_t done = 0, total = strcmp(path, "/stream/none") == 0 ? 0 : BIG_BYTES;
     tr_status st = write(sink, digits, 0, err); /* nothing: no end either */
     for (size_t piece = 1; st == TR_OK && done < total; piece = piece * 7 % 39989) {
