@@ -8,7 +8,9 @@ void tr_html_text(tr_buf *out, const char *text, size_t len) {
         case '>': tr_buf_puts(out, "&gt;"); break;
         case '"': tr_buf_puts(out, "&quot;"); break;
         case '\'': tr_buf_puts(out, "&#39;"); break;
-        default: tr_buf_putc(out, text[i]);
+        case '\n':
+        case '\t': tr_buf_putc(out, text[i]); break;
+        default: tr_buf_putc(out, (unsigned char)text[i] < 0x20 ? ' ' : text[i]); /* not allowed in HTML */
         }
     }
 }

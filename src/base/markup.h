@@ -4,7 +4,7 @@
 
 #include "base/buf.h"
 
-/* A text between tags or in a quoted attribute: & < > " ' as references. */
+/* A text between tags or in a quoted attribute: & < > " ' as references, control characters as spaces. */
 void tr_html_text(tr_buf *out, const char *text, size_t len);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/markup.h"
+
 const char *tr_html_say(const tr_package *p, tr_text text) {
     return tr_text_in(p->options->language, text);
 }
@@ -14,21 +16,7 @@ const char *tr_html_code(const tr_package *p, const char *code) {
 /* ---- pieces ---- */
 
 void tr_html_escaped(tr_buf *out, const char *text) {
-    static const struct {
-        char c;
-        const char *instead;
-    } special[] = {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&#39;"}};
-    for (const char *c = text ? text : ""; *c; c++) {
-        size_t i = 0;
-        while (i < sizeof special / sizeof *special && special[i].c != *c)
-            i++;
-        if (i < sizeof special / sizeof *special)
-            tr_buf_puts(out, special[i].instead);
-        else if ((unsigned char)*c < 0x20 && *c != '\n' && *c != '\t')
-            tr_buf_putc(out, ' ');
-        else
-            tr_buf_putc(out, *c);
-    }
+    tr_html_text(out, text ? text : "", text ? strlen(text) : 0);
 }
 
 void tr_html_element(tr_buf *out, const char *tag, const char *text) {
