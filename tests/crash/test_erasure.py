@@ -17,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "api"))
 import plain_files  # noqa: E402
 from tresor_client import ADA, Client, World  # noqa: E402
 
-ROUNDS = int(os.environ.get("TRESOR_ERASURE_ROUNDS", "100"))
+ROUNDS = int(os.environ.get("TRESOR_ERASURE_ROUNDS", "104"))
 RECORDS = 3000
 LOST = (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.exceptions.ReadTimeout)
 pytestmark = pytest.mark.skipif(not plain_files.there(), reason="the tools showkeys and plainpages are not built")
