@@ -18,23 +18,18 @@ static void concerns(tr_call *call, const tr_uuid *id) {
 
 static tr_status members(tr_buf *out, const tr_activity *row, tr_error *err) {
     cJSON *doc = NULL;
-    tr_buf text = TR_BUF_INIT;
     const cJSON *member;
     tr_status st = tr_json_parse(row->doc, strlen(row->doc), &doc, err);
     tr_jw_uuid(out, "id", &row->id);
     tr_jw_number(out, "version", row->version);
     cJSON_ArrayForEach(member, doc) {
-        tr_buf_reset(&text);
         if (st == TR_OK)
-            st = tr_json_print(member, &text, err);
-        if (st == TR_OK)
-            tr_jw_raw(out, member->string, text.data, text.len); /* names are those of the request's schema */
+            st = tr_jw_tree(out, member->string, member, err); /* names are those of the request's schema */
     }
     tr_jw_time(out, "created_at", row->created_at);
     tr_jw_time(out, "updated_at", row->updated_at);
     tr_jw_time(out, "ended_at", tr_activity_ended(row, tr_now_ms()));
     cJSON_Delete(doc);
-    tr_buf_clear(&text);
     return st;
 }
 

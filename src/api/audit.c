@@ -139,16 +139,6 @@ static tr_status name_member(tr_call *call, const cJSON *entry, const char *id_m
     return st;
 }
 
-static void records_member(tr_buf *out, const cJSON *entry) {
-    const cJSON *record;
-    tr_jw_open(out, "records", '[');
-    cJSON_ArrayForEach(record, tr_json_member(entry, "records")) {
-        if (cJSON_IsString(record))
-            tr_jw_text(out, NULL, record->valuestring);
-    }
-    tr_jw_close(out, ']');
-}
-
 static tr_status access_json(tr_call *call, const tr_audit_row *row, const cJSON *entry, tr_error *err) {
     tr_buf *out = &call->response->body;
     tr_jw_open(out, NULL, '{');
@@ -162,7 +152,7 @@ static tr_status access_json(tr_call *call, const tr_audit_row *row, const cJSON
         st = name_member(call, entry, "purpose", "purpose_name", err);
     tr_jw_text(out, "action", tr_json_string(entry, "action"));
     tr_jw_text(out, "type", tr_json_string(entry, "type"));
-    records_member(out, entry);
+    tr_jw_texts(out, "records", tr_json_member(entry, "records"));
     tr_jw_text(out, "outcome", tr_json_string(entry, "outcome"));
     tr_jw_close(out, '}');
     return st == TR_OK ? tr_buf_ok(out, err) : st;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 
 /* What was written last tells whether a comma is due: nothing, an opening bracket, a colon or a line's end
  * want none. */
@@ -60,4 +61,23 @@ void tr_jw_time(tr_buf *out, const char *name, int64_t ms) {
     if (ms)
         tr_time_format(ms, text);
     tr_jw_text(out, name, ms ? text : NULL);
+}
+
+tr_status tr_jw_tree(tr_buf *out, const char *name, const cJSON *tree, tr_error *err) {
+    tr_buf text = TR_BUF_INIT;
+    tr_status st = tr_json_print(tree, &text, err);
+    if (st == TR_OK)
+        tr_jw_raw(out, name, text.data, text.len);
+    tr_buf_clear(&text);
+    return st;
+}
+
+void tr_jw_texts(tr_buf *out, const char *name, const cJSON *array) {
+    const cJSON *item;
+    tr_jw_open(out, name, '[');
+    cJSON_ArrayForEach(item, array) {
+        if (cJSON_IsString(item))
+            tr_jw_text(out, NULL, item->valuestring);
+    }
+    tr_jw_close(out, ']');
 }

@@ -7,6 +7,7 @@
 #ifndef TR_BASE_JSON_WRITE_H
 #define TR_BASE_JSON_WRITE_H
 
+#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,5 +23,9 @@ void tr_jw_uuid(tr_buf *out, const char *name, const tr_uuid *id); /* NULL: null
 void tr_jw_time(tr_buf *out, const char *name, int64_t ms);        /* 0: null */
 /* Text that is JSON already. */
 void tr_jw_raw(tr_buf *out, const char *name, const char *json, size_t len);
+/* A tree as tr_json_print writes it. */
+tr_status tr_jw_tree(tr_buf *out, const char *name, const cJSON *tree, tr_error *err);
+/* An array of the strings in `array` (NULL: none). */
+void tr_jw_texts(tr_buf *out, const char *name, const cJSON *array);
 
 #endif

@@ -103,13 +103,7 @@ static tr_status wait_for_end(tr_connection *c, cJSON **snapshot, tr_error *err)
 static tr_status print(const cJSON *snapshot, tr_error *err) {
     tr_buf out = TR_BUF_INIT;
     tr_status st = tr_json_print(snapshot, &out, err);
-    tr_buf_putc(&out, '\n');
-    if (st == TR_OK)
-        st = tr_buf_ok(&out, err);
-    if (st == TR_OK)
-        st = tr_cli_write(out.data, out.len, err);
-    tr_buf_clear(&out);
-    return st;
+    return tr_cli_write_line(&out, st, err);
 }
 
 static tr_status by_server(const tr_connection_options *options, tr_snapshot_want want, tr_error *err) {
@@ -141,12 +135,7 @@ static tr_status print_item(const tr_snapshot_item *item, tr_error *err) {
     tr_jw_time(&out, "created_at", item->head.created_ms);
     tr_jw_number(&out, "bytes", item->bytes);
     tr_jw_close(&out, '}');
-    tr_buf_putc(&out, '\n');
-    tr_status st = tr_buf_ok(&out, err);
-    if (st == TR_OK)
-        st = tr_cli_write(out.data, out.len, err);
-    tr_buf_clear(&out);
-    return st;
+    return tr_cli_write_line(&out, TR_OK, err);
 }
 
 /* The lock is the vault's from here on. */
@@ -283,12 +272,7 @@ static tr_status print_verdict(const verdict *v, const tr_error *why, tr_error *
     tr_jw_number(&out, "pages", (int64_t)v->counts.pages);
     tr_jw_text(&out, "reason", v->ok ? NULL : why->what);
     tr_jw_close(&out, '}');
-    tr_buf_putc(&out, '\n');
-    tr_status st = tr_buf_ok(&out, err);
-    if (st == TR_OK)
-        st = tr_cli_write(out.data, out.len, err);
-    tr_buf_clear(&out);
-    return st;
+    return tr_cli_write_line(&out, TR_OK, err);
 }
 
 /* A snapshot of the data is restored with those that it is put upon, which lie beside it. */

@@ -61,6 +61,16 @@ tr_status tr_cli_write(const char *text, size_t len, tr_error *err) {
     return TR_OK;
 }
 
+tr_status tr_cli_write_line(tr_buf *text, tr_status st, tr_error *err) {
+    tr_buf_putc(text, '\n');
+    if (st == TR_OK)
+        st = tr_buf_ok(text, err);
+    if (st == TR_OK)
+        st = tr_cli_write(text->data, text->len, err);
+    tr_buf_clear(text);
+    return st;
+}
+
 tr_exit tr_cli_print(const char *text, size_t len) {
     tr_error err = {0};
     return tr_cli_write(text, len, &err) == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);

@@ -55,6 +55,8 @@ tr_exit tr_cli_report(const tr_error *err);
 tr_exit tr_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Write to stdout, all of it. */
 tr_status tr_cli_write(const char *text, size_t len, tr_error *err);
+/* The text as a line, unless it failed before (`st`, which is then returned). Clears *text in any case. */
+tr_status tr_cli_write_line(tr_buf *text, tr_status st, tr_error *err);
 /* TR_EXIT_OK, or TR_EXIT_STORAGE with a message when not all of it could be written to stdout. */
 tr_exit tr_cli_print(const char *text, size_t len);
 /* Print a command's help on stdout. */

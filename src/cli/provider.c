@@ -112,10 +112,5 @@ tr_status tr_provider_print_shares(const tr_keyring_spec *spec, tr_error *err) {
     tr_jw_open(&out, NULL, '{');
     tr_provider_write_shares(&out, spec);
     tr_jw_close(&out, '}');
-    tr_buf_putc(&out, '\n');
-    tr_status st = tr_buf_ok(&out, err);
-    if (st == TR_OK)
-        st = tr_cli_write(out.data, out.len, err);
-    tr_buf_clear(&out);
-    return st;
+    return tr_cli_write_line(&out, TR_OK, err);
 }

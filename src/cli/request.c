@@ -79,15 +79,6 @@ static void begin_verdict(tr_buf *out, const char *what, tr_status st, const tr_
     tr_jw_text(out, "where", st == TR_OK || !err->where[0] ? NULL : err->where);
 }
 
-static tr_status put_tree(tr_buf *out, const char *name, const cJSON *tree, tr_error *err) {
-    tr_buf text = TR_BUF_INIT;
-    tr_status st = tr_json_print(tree, &text, err);
-    if (st == TR_OK)
-        tr_jw_raw(out, name, text.data, text.len);
-    tr_buf_clear(&text);
-    return st;
-}
-
 static tr_status verify_receipt(const cJSON *jwks, const tr_buf *text, tr_buf *out, tr_error *err) {
     cJSON *receipt = NULL;
     tr_error why = {0};
@@ -96,7 +87,7 @@ static tr_status verify_receipt(const cJSON *jwks, const tr_buf *text, tr_buf *o
     if (is_verdict(st)) {
         begin_verdict(out, "receipt", st, &why);
         if (receipt)
-            wrote = put_tree(out, "receipt", receipt, err);
+            wrote = tr_jw_tree(out, "receipt", receipt, err);
         tr_jw_close(out, '}');
     } else if (err) {
         *err = why;
@@ -121,7 +112,7 @@ static tr_status verify_package(const cJSON *jwks, const char *path, const struc
         if (st == TR_OK) {
             tr_jw_text(out, "kid", facts.kid);
             cJSON_DeleteItemFromObjectCaseSensitive(facts.manifest, "files");
-            wrote = put_tree(out, "manifest", facts.manifest, err);
+            wrote = tr_jw_tree(out, "manifest", facts.manifest, err);
         }
         tr_jw_close(out, '}');
     } else if (err) {

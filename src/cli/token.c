@@ -142,13 +142,7 @@ out:
 static tr_status print_principal(const cJSON *data, tr_error *err) {
     tr_buf out = TR_BUF_INIT;
     tr_status st = tr_json_print(data, &out, err);
-    tr_buf_putc(&out, '\n');
-    if (st == TR_OK)
-        st = tr_buf_ok(&out, err);
-    if (st == TR_OK)
-        st = tr_cli_write(out.data, out.len, err);
-    tr_buf_clear(&out);
-    return st;
+    return tr_cli_write_line(&out, st, err);
 }
 
 static tr_status sign_in_with(tr_connection *c, tr_credentials *credentials, const char *path,

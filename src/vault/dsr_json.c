@@ -19,25 +19,12 @@ static void step_json(tr_buf *out, const tr_dsr_case *c, const char *name, const
     tr_jw_close(out, '}');
 }
 
-static void activities_json(tr_buf *out, const cJSON *doc) {
-    const cJSON *id;
-    tr_jw_open(out, "activities", '[');
-    cJSON_ArrayForEach(id, tr_json_member(doc, "activities")) {
-        tr_jw_text(out, NULL, cJSON_GetStringValue(id));
-    }
-    tr_jw_close(out, ']');
-}
-
 static tr_status result_json(tr_buf *out, const cJSON *doc, tr_error *err) {
     const cJSON *result = tr_json_member(doc, "result");
-    tr_buf text = TR_BUF_INIT;
-    tr_status st = result ? tr_json_print(result, &text, err) : TR_OK;
-    if (st == TR_OK && result)
-        tr_jw_raw(out, "result", text.data, text.len);
-    else
-        tr_jw_text(out, "result", NULL);
-    tr_buf_clear(&text);
-    return st;
+    if (result)
+        return tr_jw_tree(out, "result", result, err);
+    tr_jw_text(out, "result", NULL);
+    return TR_OK;
 }
 
 static tr_status notice_json(void *context, const tr_notice *row, tr_error *err) {
@@ -60,7 +47,7 @@ tr_status tr_dsr_json(tr_db *db, const tr_dsr_case *c, int64_t now, tr_buf *out,
     tr_jw_text(out, "kind", tr_dsr_kind_name(row->kind));
     tr_jw_text(out, "state", tr_dsr_state_name(row->state));
     tr_jw_text(out, "details", tr_json_string(c->texts, "details"));
-    activities_json(out, c->doc);
+    tr_jw_texts(out, "activities", tr_json_member(c->doc, "activities"));
     tr_jw_text(out, "filed_by", tr_json_string(c->doc, "filed_by"));
     tr_jw_time(out, "received_at", row->received_at);
     tr_jw_time(out, "due_at", row->due_at);

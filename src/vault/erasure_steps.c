@@ -227,12 +227,6 @@ struct completion {
     bool by_ledger;  /* and nothing but the ledger says that there was one */
 };
 
-static int64_t time_of(const cJSON *doc, const char *step, const char *name) {
-    int64_t ms = 0;
-    const char *text = tr_json_string(tr_json_member(doc, step), name);
-    return text && tr_time_parse(text, strlen(text), &ms) ? ms : 0;
-}
-
 /* ---- 5: a request that is not in the vault ---- */
 
 #define LOOK_BACK 200 /* entries about the subject, the newest first */
@@ -299,8 +293,8 @@ static tr_status make_receipt(struct completion *c, int64_t recipients, int64_t 
     facts.subject = c->erasure.subject;
     facts.kind = TR_DSR_ERASURE;
     facts.received_at = c->by_ledger ? 0 : r->row.received_at;
-    facts.verified_at = time_of(r->doc, "verification", "at");
-    facts.extended_until = time_of(r->doc, "extension", "until");
+    facts.verified_at = tr_dsr_step_time(r, "verification", "at");
+    facts.extended_until = tr_dsr_step_time(r, "extension", "until");
     facts.fulfilled_at = now;
     facts.records = c->erasure.records;
     facts.versions = c->erasure.versions;

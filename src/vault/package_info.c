@@ -89,15 +89,6 @@ static tr_status find_activities(inform *f, tr_error *err) {
     return st;
 }
 
-static tr_status put_tree(tr_buf *out, const char *name, const cJSON *tree, tr_error *err) {
-    tr_buf text = TR_BUF_INIT;
-    tr_status st = tr_json_print(tree, &text, err);
-    if (st == TR_OK)
-        tr_jw_raw(out, name, text.data, text.len);
-    tr_buf_clear(&text);
-    return st;
-}
-
 /* ---- controllers ---- */
 
 static bool among(const cJSON *list, const cJSON *value) {
@@ -126,7 +117,7 @@ static tr_status put_controllers(inform *f, tr_error *err) {
             if (value && !among(list, value))
                 cJSON_AddItemToArray(list, cJSON_Duplicate(value, true));
         }
-        st = list ? put_tree(&f->out, i == 0 ? "controllers" : members[i], list, err)
+        st = list ? tr_jw_tree(&f->out, i == 0 ? "controllers" : members[i], list, err)
                   : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
         cJSON_Delete(list);
     }
@@ -147,7 +138,7 @@ static tr_status put_type(inform *f, const tr_package_type *type, tr_error *err)
     tr_jw_number(&f->out, "records", type->records);
     tr_jw_text(&f->out, "retention", tr_json_string(schema, "x-retention"));
     if (st == TR_OK)
-        st = put_tree(&f->out, "sensitive", sensitive, err);
+        st = tr_jw_tree(&f->out, "sensitive", sensitive, err);
     tr_jw_bool(&f->out, "csv", type->flat);
     tr_jw_close(&f->out, '}');
     cJSON_Delete(sensitive);
@@ -288,7 +279,7 @@ static tr_status write_information(inform *f, tr_error *err) {
         TR_TRY(put_grants(f, err));
         TR_TRY(find_activities(f, err));
         TR_TRY(put_controllers(f, err));
-        TR_TRY(put_tree(&f->out, "activities", f->activities, err));
+        TR_TRY(tr_jw_tree(&f->out, "activities", f->activities, err));
         put_rights(f);
     }
     tr_jw_close(&f->out, '}');

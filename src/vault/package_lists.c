@@ -75,15 +75,6 @@ static tr_status find_names(tr_package *p, const cJSON *entry, struct access_nam
     return st;
 }
 
-static void put_record_ids(tr_buf *out, const cJSON *entry) {
-    const cJSON *id;
-    tr_jw_open(out, "records", '[');
-    cJSON_ArrayForEach(id, tr_json_member(entry, "records")) {
-        tr_jw_text(out, NULL, cJSON_GetStringValue(id));
-    }
-    tr_jw_close(out, ']');
-}
-
 static tr_status access_json(void *context, tr_package *p, const cJSON *entry, int64_t seq, tr_error *err) {
     tr_buf *out = &p->out;
     struct access_names n;
@@ -100,7 +91,7 @@ static tr_status access_json(void *context, tr_package *p, const cJSON *entry, i
     tr_jw_text(out, "purpose_name", n.purpose);
     tr_jw_text(out, "action", tr_json_string(entry, "action"));
     tr_jw_text(out, "type", tr_json_string(entry, "type"));
-    put_record_ids(out, entry);
+    tr_jw_texts(out, "records", tr_json_member(entry, "records"));
     tr_jw_text(out, "outcome", tr_json_string(entry, "outcome"));
     tr_jw_close(out, '}');
     return st == TR_OK ? tr_buf_ok(out, err) : st;

@@ -167,15 +167,6 @@ tr_status tr_package_records(tr_package *p, const char *type, int64_t most, tr_p
 
 /* ---- records/TYPE.json ---- */
 
-static tr_status put_data(tr_buf *out, const cJSON *data, tr_error *err) {
-    tr_buf text = TR_BUF_INIT;
-    tr_status st = tr_json_print(data, &text, err);
-    if (st == TR_OK)
-        tr_jw_raw(out, "data", text.data, text.len);
-    tr_buf_clear(&text);
-    return st;
-}
-
 struct earlier {
     tr_package *p;
     const tr_secret *key;
@@ -191,7 +182,7 @@ static tr_status put_earlier(void *context, const tr_record *row, tr_error *err)
         tr_jw_number(out, "version", row->version);
         tr_jw_time(out, "updated_at", row->updated_at);
         tr_jw_uuid(out, "updated_by", &row->updated_by);
-        st = put_data(out, data, err);
+        st = tr_jw_tree(out, "data", data, err);
         tr_jw_close(out, '}');
     }
     cJSON_Delete(data);
@@ -212,7 +203,7 @@ static tr_status put_json(void *context, tr_package *p, const tr_record *row, co
     tr_jw_time(out, "created_at", row->created_at);
     tr_jw_time(out, "updated_at", row->updated_at);
     tr_jw_uuid(out, "updated_by", &row->updated_by);
-    tr_status st = put_data(out, data, err);
+    tr_status st = tr_jw_tree(out, "data", data, err);
     tr_jw_bool(out, "partial", partial);
     if (p->options->access->own) { /* a grant shows what is, not what was */
         tr_jw_open(out, "earlier", '[');
