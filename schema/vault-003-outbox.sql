@@ -1,0 +1,1 @@
+-- vault.db: how notices are sent.

@@ -1,0 +1,1 @@
+-- vault.db: incidents (personal-data breaches).
