@@ -6,8 +6,8 @@
 
 #include "api/resources.h"
 #include "base/clock.h"
+#include "vault/drill.h"
 #include "vault/keys.h"
-#include "vault/snapshots.h"
 
 static void head(tr_buf *out, const char *name, const char *kind, const char *help) {
     tr_buf_printf(out, "# HELP tresor_%s %s\n# TYPE tresor_%s %s\n", name, help, name, kind);
@@ -79,6 +79,32 @@ static void request_metrics(tr_vault *vault, tr_buf *out) {
     one(out, "requests_overdue", "gauge", "Those of them that were due before now.", overdue);
 }
 
+static void drill_metrics(tr_vault *vault, tr_buf *out) {
+    tr_drill drill;
+    if (!tr_drill_last(vault, &drill))
+        return;
+    one(out, "drill_ok", "gauge", "1 when the newest restore drill went well.", drill.ok);
+    one(out, "drill_age_seconds", "gauge", "Age of the newest restore drill.",
+        (tr_now_ms() - drill.ended_at) / 1000);
+    head(out, "drill_duration_seconds", "gauge", "Time that the newest restore drill took.");
+    tr_buf_printf(out, "tresor_drill_duration_seconds %.3f\n",
+                  (double)(drill.ended_at - drill.begun_at) / 1e3);
+}
+
+/* What would be lost with the disk now: nothing when all that was written is shipped. */
+static void log_metrics(tr_vault *vault, tr_buf *out) {
+    tr_log_state log;
+    if (!tr_vault_config(vault)->backup_log)
+        return;
+    const bool on = tr_snapshots_log(vault, &log);
+    one(out, "backup_log_on", "gauge", "1 while the log is shipped to the backup.", on);
+    if (!on)
+        return;
+    head(out, "backup_log_age_seconds", "gauge", "How old the oldest change is that is not shipped yet.");
+    tr_buf_printf(out, "tresor_backup_log_age_seconds %.3f\n", (double)log.behind_ms / 1e3);
+    one(out, "backup_log_segments", "counter", "Segments since the log began.", log.number);
+}
+
 /* Nothing without a backup. */
 static void snapshot_metrics(tr_vault *vault, tr_buf *out) {
     tr_snapshot_item newest;
@@ -103,6 +129,8 @@ static void snapshot_metrics(tr_vault *vault, tr_buf *out) {
     if (tr_snapshots_last(vault, TR_SNAPSHOT_VERIFY, &work) && work.ended_at)
         one(out, "snapshot_verify_ok", "gauge", "1 when the newest verification went well.",
             work.err.status == TR_OK);
+    log_metrics(vault, out);
+    drill_metrics(vault, out);
 }
 
 static void write_metrics(tr_api *api, tr_buf *out) {

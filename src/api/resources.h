@@ -89,6 +89,7 @@ tr_status tr_snapshots_show(tr_call *call, tr_error *err);
 tr_status tr_snapshots_show_one(tr_call *call, tr_error *err);
 tr_status tr_snapshots_post(tr_call *call, tr_error *err);
 tr_status tr_snapshots_post_verify(tr_call *call, tr_error *err);
+tr_status tr_snapshots_post_drill(tr_call *call, tr_error *err);
 tr_status tr_snapshots_delete(tr_call *call, tr_error *err);
 
 /* ---- shared ---- */

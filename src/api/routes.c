@@ -93,6 +93,7 @@ const tr_route tr_routes[] = {
     {"GET", "/v1/snapshots", TR_DO_SNAPSHOT_LIST, TR_BODY_NONE, 0, NULL, tr_snapshots_show},
     {"POST", "/v1/snapshots", TR_DO_SNAPSHOT_CREATE, TR_BODY_JSON, TR_ROUTE_BODY_OPTIONAL, NULL,
      tr_snapshots_post},
+    {"POST", "/v1/snapshots/drill", TR_DO_SNAPSHOT_ASK_DRILL, TR_BODY_NONE, 0, NULL, tr_snapshots_post_drill},
     {"GET", "/v1/snapshots/{id}", TR_DO_SNAPSHOT_READ, TR_BODY_NONE, 0, NULL, tr_snapshots_show_one},
     {"DELETE", "/v1/snapshots/{id}", TR_DO_SNAPSHOT_DELETE, TR_BODY_NONE, 0, NULL, tr_snapshots_delete},
     {"POST", "/v1/snapshots/{id}/verify", TR_DO_SNAPSHOT_VERIFY, TR_BODY_NONE, 0, NULL,

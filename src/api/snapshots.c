@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "api/resources.h"
-#include "vault/snapshots.h"
+#include "base/clock.h"
+#include "vault/drill.h"
 
 #define WAIT_MS 20000 /* for a task's end; then it is answered that it runs */
 
@@ -91,6 +92,20 @@ static void log_json(tr_buf *out, tr_vault *vault) {
     tr_jw_close(out, '}');
 }
 
+/* The one that runs, else the newest result. */
+static void drill_json(tr_buf *out, const char *name, tr_vault *vault) {
+    tr_snapshot_work work;
+    tr_drill drill;
+    if (tr_snapshots_last(vault, TR_SNAPSHOT_DRILL, &work) && work.ended_at == 0) {
+        drill = (tr_drill){.begun_at = work.begun_at};
+        tr_drill_json(out, name, &drill);
+    } else if (tr_drill_last(vault, &drill)) {
+        tr_drill_json(out, name, &drill);
+    } else {
+        tr_jw_raw(out, name, "null", 4);
+    }
+}
+
 /* ---- list, read ---- */
 
 tr_status tr_snapshots_show(tr_call *call, tr_error *err) {
@@ -109,6 +124,7 @@ tr_status tr_snapshots_show(tr_call *call, tr_error *err) {
     else
         tr_jw_raw(out, "last", "null", 4);
     log_json(out, call->vault);
+    drill_json(out, "drill", call->vault);
     tr_jw_open(out, "items", '[');
     for (size_t i = 0; i < count; i++)
         item_json(out, call->vault, &items[i]);
@@ -203,6 +219,43 @@ static tr_status prepare_task(tr_call *call, tr_snapshot_task task, tr_snapshot_
     answer_running(call, a);
     return TR_OK;
 }
+
+/* ---- drill ---- */
+
+static void answer_drill(tr_call *call, int status) {
+    tr_buf_reset(&call->response->body);
+    tr_call_json(call, status);
+    drill_json(&call->response->body, NULL, call->vault);
+}
+
+static void run_drill(tr_call *call) {
+    const asked *a = call->effect_context;
+    tr_snapshot_work work;
+    tr_error err = {0};
+    tr_status st = tr_snapshots_begin(call->vault, TR_SNAPSHOT_DRILL, TR_WANT_AS_SET, &a->id, &err);
+    if (st == TR_OK)
+        answer_drill(call,
+                     tr_snapshots_wait(call->vault, TR_SNAPSHOT_DRILL, &a->id, WAIT_MS, &work) ? 200 : 202);
+    else
+        tr_call_problem(call, &err);
+}
+
+/* Whoever repeats the request is told that it was begun. */
+tr_status tr_snapshots_post_drill(tr_call *call, tr_error *err) {
+    const tr_drill begun = {.begun_at = tr_now_ms()};
+    asked *a = tr_call_alloc(call, sizeof *a, NULL, err);
+    tr_status st = a ? tr_snapshots_may_begin(call->vault, err) : TR_E_NOMEM;
+    if (st != TR_OK)
+        return st;
+    a->id = tr_uuid_new();
+    call->effect_context = a;
+    call->after_commit = run_drill;
+    tr_call_json(call, 202);
+    tr_drill_json(&call->response->body, NULL, &begun);
+    return TR_OK;
+}
+
+/* ---- make, verify ---- */
 
 tr_status tr_snapshots_post(tr_call *call, tr_error *err) {
     const tr_uuid id = tr_uuid_new();

@@ -54,6 +54,8 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
     X(backup_log, BOOL, "no", 0, 0,                                                                          \
       "ship what changed to backup_dir every second, for restores to a moment")                              \
     X(backup_log_days, NUMBER, "7", 1, 3660, "how long that log is kept")                                    \
+    X(backup_drill_every_s, NUMBER, "604800", 0, 31536000,                                                   \
+      "the newest snapshot is restored for trial so often; 0: when asked for")                               \
     X(key_rotation, NUMBER, "90", 0, 36500, "days after which the master key is rotated; 0: never")          \
     X(controller, TEXT, "", 0, 0,                                                                            \
       "name and address of the controller, for what data subjects get; empty: as the activities say")        \

@@ -49,6 +49,8 @@ typedef struct tr_config {
     int64_t backup_full_every; /* scheduled snapshots that one full one serves, itself included; default 7 */
     bool backup_log;           /* ship a log for restores to a moment (vault/snapshot_log.h); default no */
     int64_t backup_log_days;   /* how long it is kept; default 7 */
+    int64_t backup_drill_every_s; /* a restore is tried so often (vault/drill.h); 0 = only when asked for;
+                                     default 604800 */
     int64_t backup_keep_last, backup_keep_daily, backup_keep_weekly, backup_keep_monthly; /* 7, 7, 5, 12 */
 } tr_config;
 

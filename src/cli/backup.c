@@ -1,4 +1,4 @@
-/* tresor backup: make a snapshot, or prove that one can be restored. */
+/* tresor backup: make a snapshot, or prove that it can be restored. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +13,14 @@
 #include "cli/exchange.h"
 #include "cli/options.h"
 #include "cli/unlock.h"
+#include "vault/drill.h"
 #include "vault/snapshot_unpack.h"
-#include "vault/snapshots.h"
 
 static const char help[] =
     "Make a snapshot, or prove that one can be restored.\n"
     "\n"
     "Usage: tresor backup [--to DIR] [--incremental] [OPTION...] [SETTING...]\n"
+    "       tresor backup drill [OPTION...] [SETTING...]\n"
     "       tresor backup verify FILE [--scratch DIR] [--share-file FILE]... [SETTING...]\n"
     "\n"
     "Beside a running server of the data folder it asks that one for it, with the session of an operator "
@@ -27,6 +28,16 @@ static const char help[] =
     "the snapshot goes to the server's own backup_dir. Else it makes it itself, into DIR or backup_dir, and "
     "removes those that\n"
     "backup_keep_* do not name. DIR must be there, and be this vault's alone. Prints the snapshot as JSON.\n"
+    "\n"
+    "drill restores the newest snapshot, with the log behind it and the copy of the keys, into a scratch "
+    "folder "
+    "in the data\n"
+    "folder, looks through it (the databases, the audit log, the erasure ledger, keys and payloads, counts) "
+    "and "
+    "removes it;\n"
+    "likewise beside a server or without one. Prints the result as JSON; exits with another code than 0 when "
+    "it "
+    "failed.\n"
     "\n"
     "verify reads the file whole, restores it into a scratch folder, which is removed afterwards, and checks "
     "each "
@@ -124,6 +135,34 @@ static tr_status by_server(const tr_connection_options *options, tr_snapshot_wan
     return st;
 }
 
+/* A snapshot's state is asked for by its id, a drill's is in the list. */
+static tr_status drill_by_server(const tr_connection_options *options, tr_error *err) {
+    const struct timespec second = {.tv_sec = 1};
+    tr_connection connection;
+    cJSON *answer = NULL;
+    long status = 0;
+    memset(&connection, 0, sizeof connection);
+    tr_status st = tr_connection_open(options, false, &connection, err);
+    if (st == TR_OK)
+        st = ask(&connection, "POST", "/v1/snapshots/drill", NULL, &answer, &status, err);
+    const cJSON *drill = answer;
+    while (st == TR_OK && is_running(drill)) {
+        nanosleep(&second, NULL);
+        st = ask(&connection, "GET", "/v1/snapshots", NULL, &answer, &status, err);
+        drill = tr_json_member(answer, "drill");
+    }
+    if (st == TR_OK)
+        st = print(drill, err);
+    const char *state = st == TR_OK ? tr_json_string(drill, "state") : NULL;
+    const char *reason = st == TR_OK ? tr_json_string(drill, "reason") : NULL;
+    if (st == TR_OK && (!state || strcmp(state, "good") != 0))
+        st =
+            tr_fail(err, TR_E_CORRUPT, NULL, "the drill failed: %.160s", reason ? reason : "no reason given");
+    cJSON_Delete(answer);
+    tr_connection_close(&connection);
+    return st;
+}
+
 /* ---- without one ---- */
 
 static tr_status print_item(const tr_snapshot_item *item, tr_error *err) {
@@ -139,17 +178,25 @@ static tr_status print_item(const tr_snapshot_item *item, tr_error *err) {
 }
 
 /* The lock is the vault's from here on. */
+static tr_status open_vault(const tr_config *config, int lock, const tr_option_list *shares, tr_vault **vault,
+                            tr_error *err) {
+    tr_secret passphrase = TR_SECRET_INIT;
+    tr_status st = tr_cli_unlock(config, shares, &passphrase, err);
+    *vault = NULL;
+    if (st == TR_OK)
+        st = tr_vault_open_locked(config, lock, &passphrase, vault, err);
+    else
+        tr_vault_unlock(lock);
+    tr_secret_clear(&passphrase);
+    return st;
+}
+
 static tr_status by_ourselves(const tr_config *config, int lock, const tr_option_list *shares,
                               tr_snapshot_want want, tr_error *err) {
     const tr_uuid id = tr_uuid_new();
-    tr_secret passphrase = TR_SECRET_INIT;
     tr_vault *vault = NULL;
     tr_snapshot_item item;
-    tr_status st = tr_cli_unlock(config, shares, &passphrase, err);
-    if (st == TR_OK)
-        st = tr_vault_open_locked(config, lock, &passphrase, &vault, err);
-    else
-        tr_vault_unlock(lock);
+    tr_status st = open_vault(config, lock, shares, &vault, err);
     if (st == TR_OK)
         st = tr_snapshots_make(vault, want, &id, err);
     if (st == TR_OK)
@@ -157,7 +204,26 @@ static tr_status by_ourselves(const tr_config *config, int lock, const tr_option
     if (st == TR_OK)
         st = print_item(&item, err);
     tr_vault_close(vault);
-    tr_secret_clear(&passphrase);
+    return st;
+}
+
+static tr_status drill_by_ourselves(const tr_config *config, int lock, const tr_option_list *shares,
+                                    tr_error *err) {
+    tr_buf out = TR_BUF_INIT;
+    tr_vault *vault = NULL;
+    tr_drill drill;
+    tr_error why = {0};
+    tr_status st = open_vault(config, lock, shares, &vault, &why);
+    if (vault)
+        st = tr_snapshots_drill(vault, &why);
+    if (vault && tr_drill_last(vault, &drill)) {
+        tr_drill_json(&out, NULL, &drill);
+        tr_status printed = tr_cli_write_line(&out, TR_OK, err);
+        st = st == TR_OK ? printed : st;
+    }
+    if (st != TR_OK && why.status == st)
+        *err = why;
+    tr_vault_close(vault);
     return st;
 }
 
@@ -206,6 +272,44 @@ static tr_exit run_make(int argc, char **argv) {
     connection.data = config.data;
     if (st == TR_OK)
         st = make(&config, to, &connection, &shares, incremental ? TR_WANT_INCREMENTAL : TR_WANT_FULL, &err);
+    return st == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);
+}
+
+/* ---- drill ---- */
+
+static tr_status drill(const tr_config *config, const tr_connection_options *options,
+                       const tr_option_list *shares, tr_error *err) {
+    int lock = -1;
+    tr_status st = tr_cli_has_vault(config, err);
+    if (st == TR_OK)
+        st = tr_vault_lock(config, &lock, err);
+    if (st == TR_E_LOCKED)
+        return drill_by_server(options, err);
+    if (st != TR_OK)
+        return st;
+    if (config->backup_dir[0])
+        return drill_by_ourselves(config, lock, shares, err);
+    tr_vault_unlock(lock);
+    return tr_fail(err, TR_E_CONFIG, "backup_dir", "names no folder");
+}
+
+static tr_exit run_drill(int argc, char **argv) {
+    tr_connection_options connection = {.url = NULL};
+    tr_option_list shares = {.count = 0};
+    const tr_option options[] = {{.name = "--share-file", .list = &shares},
+                                 {.name = "--session", .value = &connection.session},
+                                 {.name = "--url", .value = &connection.url},
+                                 {.name = "--ca", .value = &connection.ca},
+                                 {.name = "--timeout", .value = &connection.timeout}};
+    tr_command_line line = {.options = options,
+                            .option_count = sizeof options / sizeof *options,
+                            .usage = "tresor backup drill [OPTION...] [SETTING...]"};
+    tr_config config;
+    tr_error err = {0};
+    tr_status st = tr_options_read(argc, argv, &line, &config, &err);
+    connection.data = config.data;
+    if (st == TR_OK)
+        st = drill(&config, &connection, &shares, &err);
     return st == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);
 }
 
@@ -359,12 +463,14 @@ static int run(int argc, char **argv) {
     tr_log_set_fd(-1); /* what went wrong is the command's to say */
     if (argc > 0 && strcmp(argv[0], "verify") == 0)
         return run_verify(argc - 1, argv + 1);
+    if (argc > 0 && strcmp(argv[0], "drill") == 0)
+        return run_drill(argc - 1, argv + 1);
     return run_make(argc, argv);
 }
 
 const tr_cli_command tr_cli_backup = {
     .name = "backup",
-    .meaning = "make a snapshot, or verify one",
+    .meaning = "make a snapshot, verify one, or try a restore",
     .help = help,
     .settings = true,
     .run = run,

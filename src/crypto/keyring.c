@@ -186,8 +186,10 @@ tr_status tr_keyring_peek(const char *path, tr_keyring_need *need, tr_error *err
     cJSON *document = NULL;
     const tr_keyring_provider *provider;
     *need = (tr_keyring_need){0};
+    int64_t current = 0;
     tr_status st = tr_ring_read_file(path, &document, &provider, err);
     if (st == TR_OK) {
+        need->current = tr_json_int(document, "current", &current) ? (uint32_t)current : 0;
         strncpy(need->provider, provider->name, sizeof need->provider - 1);
         if (provider->need)
             st = provider->need(document, need, err);

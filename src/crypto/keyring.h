@@ -50,6 +50,7 @@ typedef struct tr_keyring_spec {
 /* What opening needs. */
 typedef struct tr_keyring_need {
     char provider[16];
+    uint32_t current;      /* the newest version of the master key in it */
     int shares, threshold; /* split */
     char pkcs11_module[512];
     char pkcs11_token[64];

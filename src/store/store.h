@@ -78,6 +78,15 @@ void tr_store_get_stats(tr_store *store, tr_store_stats *out);
  * fault. */
 tr_status tr_store_check(tr_store *store, tr_error *err);
 
+/* How much is in databases that no store has open, before whatever opening them completes. It reads an index
+ * of each table from end to end. */
+typedef struct tr_store_counts {
+    int64_t subjects; /* without those that are being erased */
+    int64_t records, principals, grants, audit_entries;
+} tr_store_counts;
+tr_status tr_store_count_offline(const char *data_dir, const tr_secret *vault_key, const tr_secret *audit_key,
+                                 tr_store_counts *out, tr_error *err);
+
 /* Empty the three WALs (TRUNCATE), so that no page from before a deletion stays in one. TR_E_BUSY: a reader
  * holds on to an old view; try again later. */
 tr_status tr_store_checkpoint(tr_store *store, tr_error *err);

@@ -94,7 +94,8 @@ typedef enum tr_rule {
     X(TR_DO_SNAPSHOT_CREATE, "snapshot.create", NO, NO, NO, YES, NO)                                         \
     X(TR_DO_SNAPSHOT_READ, "snapshot.read", NO, NO, NO, YES, NO)                                             \
     X(TR_DO_SNAPSHOT_DELETE, "snapshot.delete", NO, NO, NO, YES, NO)                                         \
-    X(TR_DO_SNAPSHOT_VERIFY, "snapshot.verify", NO, NO, NO, YES, NO)
+    X(TR_DO_SNAPSHOT_VERIFY, "snapshot.verify", NO, NO, NO, YES, NO)                                         \
+    X(TR_DO_SNAPSHOT_ASK_DRILL, "snapshot.ask_drill", NO, NO, NO, YES, NO)
 
 typedef enum tr_action {
     TR_DO_NOTHING, /* a request that no route takes */

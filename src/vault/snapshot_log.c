@@ -35,6 +35,7 @@ static tr_status begin_log(tr_vault *vault, const tr_uuid *id, tr_moment **momen
     state->log = *id;
     state->log_number = 0;
     state->log_at = about->at;
+    state->log_behind_at = 0;
     memset(state->log_previous, 0, sizeof state->log_previous);
     for (size_t i = 0; i < about->count; i++)
         state->log_pages[i] = about->databases[i].pages;
@@ -73,7 +74,9 @@ bool tr_snapshots_log(tr_vault *vault, tr_log_state *out) {
     tr_snapshots *state = vault->snapshots;
     pthread_mutex_lock(&state->log_mutex);
     const bool on = state->log_on;
-    *out = (tr_log_state){state->log, state->log_number, state->log_at};
+    *out = (tr_log_state){state->log, state->log_number, state->log_at, 0};
+    if (state->log_behind_at)
+        out->behind_ms = tr_monotonic_ms() - state->log_behind_at;
     pthread_mutex_unlock(&state->log_mutex);
     return on;
 }
@@ -122,13 +125,14 @@ static void describe(tr_vault *vault, const tr_moment_info *about, tr_snapshot_h
     memcpy(head->log_previous, state->log_previous, sizeof head->log_previous);
 }
 
-static void note_segment(tr_snapshots *state, const tr_snapshot_head *head,
-                         const uint8_t sum[TR_SHA256_LEN]) {
+static void note_segment(tr_snapshots *state, const tr_snapshot_head *head, const uint8_t sum[TR_SHA256_LEN],
+                         int64_t behind_at) {
     state->log_number = head->log_number;
     state->log_at = head->created_ms;
     memcpy(state->log_previous, sum, sizeof state->log_previous);
     for (size_t i = 0; i < head->database_count; i++)
         state->log_pages[i] = head->databases[i].pages;
+    state->log_behind_at = behind_at;
     tr_changed_clear(&state->log_changed, LOGGED);
 }
 
@@ -148,6 +152,7 @@ out:
 
 static tr_status cut_segment(tr_vault *vault, tr_target *target, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
+    const int64_t begun_at = tr_monotonic_ms();
     uint8_t sum[TR_SHA256_LEN];
     struct cut cut = {NULL, NULL, NULL};
     tr_moment *moment = NULL;
@@ -170,7 +175,7 @@ static tr_status cut_segment(tr_vault *vault, tr_target *target, tr_error *err) 
     st = tr_target_commit(cut.file, err);
     cut.file = NULL;
     if (st == TR_OK)
-        note_segment(state, &head, sum);
+        note_segment(state, &head, sum, tr_store_changed_pages(vault->store, LOGGED) ? begun_at : 0);
 out:
     tr_moment_end(moment);
     tr_snapshot_writer_free(cut.writer);
@@ -214,6 +219,8 @@ static bool is_due(const struct shipper *s) {
     const uint64_t pages = tr_store_changed_pages(s->vault->store, LOGGED);
     pthread_mutex_lock(&state->log_mutex);
     const bool behind = tr_changed_count(&state->log_changed, LOGGED) > 0; /* a segment failed */
+    if ((pages > 0 || behind) && state->log_behind_at == 0)
+        state->log_behind_at = tr_monotonic_ms();
     pthread_mutex_unlock(&state->log_mutex);
     if (pages == 0 && !behind)
         return false;

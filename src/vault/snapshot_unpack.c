@@ -230,10 +230,10 @@ static tr_status trial_key(void *context, const char *database, tr_secret *key, 
     return st == TR_OK ? tr_secret_copy(key, kept->data, kept->len, err) : st;
 }
 
-static tr_status check_log(const struct trial *trial, const char *folder, const tr_snapshot_head *head,
-                           tr_error *err) {
+tr_status tr_unpacked_check_log(const char *folder, const tr_secret *vault_key, const tr_secret *audit_key,
+                                const tr_snapshot_head *head, tr_error *err) {
     tr_audit_verdict verdict = {0};
-    tr_status st = tr_store_verify_offline(folder, &trial->vault_key, &trial->audit_key, &verdict, err);
+    tr_status st = tr_store_verify_offline(folder, vault_key, audit_key, &verdict, err);
     if (st == TR_OK && !verdict.ok)
         st = tr_fail(err, TR_E_CORRUPT, NULL, "the audit log: %s", verdict.reason);
     if (st == TR_OK && (verdict.entries != head->audit_seq ||
@@ -257,7 +257,7 @@ static tr_status try_any(tr_keyring *ring, tr_target *target, const tr_chain *ch
     } else {
         TR_TRY(take_chain(u, ring, target, chain, err));
     }
-    st = check_log(&trial, folder, &u->head, err);
+    st = tr_unpacked_check_log(folder, &trial.vault_key, &trial.audit_key, &u->head, err);
 out:
     let_go(u);
     (void)tr_scratch_remove(folder, NULL);

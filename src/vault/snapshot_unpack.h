@@ -44,6 +44,10 @@ tr_status tr_chain_try(tr_keyring *ring, tr_target *target, const tr_chain *chai
                        const _Atomic bool *stop, tr_snapshot_head *head, tr_snapshot_counts *counts,
                        tr_error *err);
 
+/* Walk the audit log of databases that were unpacked, to the head that the snapshot names. TR_E_CORRUPT. */
+tr_status tr_unpacked_check_log(const char *folder, const tr_secret *vault_key, const tr_secret *audit_key,
+                                const tr_snapshot_head *head, tr_error *err);
+
 /* Remove a folder with its files, which is all that a scratch folder has. A missing one is fine. */
 tr_status tr_scratch_remove(const char *folder, tr_error *err);
 /* Make it anew, empty and private. */

@@ -7,10 +7,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "vault/drill.h"
 #include "vault/keys.h"
+#include "vault/snapshot_unpack.h"
 #include "vault/snapshots_internal.h"
 
-#define RETRY_MS ((int64_t)5 * 60 * 1000) /* after a scheduled snapshot that failed */
+#define BUSY           "a snapshot is being made, verified or restored for trial: wait for its end"
+#define FIRST_DRILL_MS ((int64_t)10 * 60 * 1000)
+#define DRILL_AGAIN_MS ((int64_t)24 * 3600 * 1000) /* after one that failed */
+#define RETRY_MS       ((int64_t)5 * 60 * 1000)    /* after a scheduled snapshot that failed */
 
 /* ---- the state ---- */
 
@@ -31,6 +36,7 @@ tr_status tr_snapshots_new(tr_snapshots **out, tr_error *err) {
     }
     pthread_mutex_init(&state->mutex, NULL);
     pthread_mutex_init(&state->log_mutex, NULL);
+    state->begun_at = tr_monotonic_ms();
     *out = state;
     return TR_OK;
 }
@@ -145,11 +151,24 @@ bool tr_snapshots_newest(tr_vault *vault, tr_snapshot_item *item, size_t *count)
 
 /* ---- tasks ---- */
 
+tr_status tr_snapshots_sweep(const tr_config *config, tr_error *err) {
+    static const char *const folders[] = {TR_SNAPSHOT_SCRATCH, TR_DRILL_SCRATCH};
+    char path[600];
+    tr_status st = TR_OK;
+    for (size_t i = 0; st == TR_OK && i < sizeof folders / sizeof *folders; i++) {
+        st = tr_config_path(config, folders[i], path, sizeof path, err);
+        if (st == TR_OK)
+            st = tr_scratch_remove(path, err);
+    }
+    return st;
+}
+
 static const struct {
     const char *event; /* of the log */
     tr_status (*run)(tr_vault *vault, tr_snapshot_work *work, tr_error *err);
 } tasks[TR_SNAPSHOT_TASKS] = {[TR_SNAPSHOT_MAKE] = {"snapshot.make", tr_snapshot_make},
-                              [TR_SNAPSHOT_VERIFY] = {"snapshot.verify", tr_snapshot_check}};
+                              [TR_SNAPSHOT_VERIFY] = {"snapshot.verify", tr_snapshot_check},
+                              [TR_SNAPSHOT_DRILL] = {"snapshot.drill", tr_drill_run}};
 
 /* With the mutex held. */
 static void note_end(tr_snapshots *state, const tr_snapshot_work *work) {
@@ -204,7 +223,7 @@ static tr_status may_begin(const tr_vault *vault, tr_error *err) {
     if (st == TR_OK && state->stop)
         st = tr_fail(err, TR_E_DRAINING, NULL, "the vault is shutting down");
     if (st == TR_OK && state->running)
-        st = tr_fail(err, TR_E_CONFLICT, NULL, "a snapshot is being made or verified: wait for its end");
+        st = tr_fail(err, TR_E_CONFLICT, NULL, BUSY);
     return st;
 }
 
@@ -245,15 +264,25 @@ tr_status tr_snapshots_begin(tr_vault *vault, tr_snapshot_task task, tr_snapshot
     return st;
 }
 
-tr_status tr_snapshots_make(tr_vault *vault, tr_snapshot_want want, const tr_uuid *id, tr_error *err) {
+static tr_status run_here(tr_vault *vault, tr_snapshot_task task, tr_snapshot_want want, const tr_uuid *id,
+                          tr_error *err) {
     tr_snapshots *state = vault->snapshots;
     tr_snapshot_work work = {0};
     pthread_mutex_lock(&state->mutex);
-    tr_status st = take_turn(vault, TR_SNAPSHOT_MAKE, want, id, err);
+    tr_status st = take_turn(vault, task, want, id, err);
     if (st == TR_OK)
-        work = state->last[TR_SNAPSHOT_MAKE];
+        work = state->last[task];
     pthread_mutex_unlock(&state->mutex);
     return st == TR_OK ? run_task(vault, &work, err) : st;
+}
+
+tr_status tr_snapshots_make(tr_vault *vault, tr_snapshot_want want, const tr_uuid *id, tr_error *err) {
+    return run_here(vault, TR_SNAPSHOT_MAKE, want, id, err);
+}
+
+tr_status tr_snapshots_drill(tr_vault *vault, tr_error *err) {
+    const tr_uuid id = tr_uuid_new();
+    return run_here(vault, TR_SNAPSHOT_DRILL, TR_WANT_AS_SET, &id, err);
 }
 
 bool tr_snapshots_wait(tr_vault *vault, tr_snapshot_task task, const tr_uuid *id, int64_t wait_ms,
@@ -329,9 +358,42 @@ static bool keys_are_stale(tr_vault *vault) {
     return stale && !tr_keys_rewrapping(vault);
 }
 
+/* The first comes soon after the first snapshot, when somebody is still looking; one that failed is repeated
+ * the day after, if not before. While the log waits for a snapshot, that one comes first. */
+static bool drill_is_due(tr_vault *vault) {
+    tr_snapshots *state = vault->snapshots;
+    const int64_t every = vault->config->backup_drill_every_s * 1000, now = tr_now_ms();
+    const int64_t soon = every < FIRST_DRILL_MS ? every : FIRST_DRILL_MS;
+    tr_snapshot_item newest;
+    tr_log_state log;
+    tr_drill last;
+    size_t count = 0;
+    if (every == 0 || (state->shipping && !tr_snapshots_log(vault, &log)))
+        return false;
+    if (tr_drill_last(vault, &last)) {
+        const int64_t pause = last.ok || every < DRILL_AGAIN_MS ? every : DRILL_AGAIN_MS;
+        return last.begun_at > now || last.begun_at + pause <= now;
+    }
+    return tr_snapshots_newest(vault, &newest, &count) &&
+           (tr_monotonic_ms() >= state->begun_at + soon || newest.head.created_ms + soon <= now);
+}
+
+/* A drill waits for a snapshot that is due, unless none can be made: then it says so. */
+static tr_status begin_due(tr_vault *vault, bool reached, tr_error *err) {
+    const tr_uuid id = tr_uuid_new();
+    const bool make = vault->config->backup_every_s > 0 && is_due(vault);
+    tr_snapshot_work last;
+    const bool failing = !reached || (tr_snapshots_last(vault, TR_SNAPSHOT_MAKE, &last) && last.err.status);
+    tr_status st = TR_OK;
+    if ((failing || !make) && drill_is_due(vault))
+        st = tr_snapshots_begin(vault, TR_SNAPSHOT_DRILL, TR_WANT_AS_SET, &id, err);
+    else if (make && reached)
+        st = tr_snapshots_begin(vault, TR_SNAPSHOT_MAKE, TR_WANT_AS_SET, &id, err);
+    return st == TR_E_CONFLICT ? TR_OK : st; /* somebody asked for one just now */
+}
+
 tr_status tr_snapshots_tend(tr_vault *vault, bool *more, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
-    const tr_uuid id = tr_uuid_new();
     tr_status st = TR_OK;
     (void)more;
     if (!vault->config->backup_dir[0])
@@ -346,10 +408,8 @@ tr_status tr_snapshots_tend(tr_vault *vault, bool *more, tr_error *err) {
         st = look(vault, err);
     if (st == TR_OK && keys_are_stale(vault))
         st = tr_snapshots_renew_keys(vault, err);
-    if (st == TR_OK && vault->config->backup_every_s > 0 && is_due(vault))
-        st = tr_snapshots_begin(vault, TR_SNAPSHOT_MAKE, TR_WANT_AS_SET, &id, err);
-    if (st == TR_E_CONFLICT) /* somebody asked for one just now */
-        st = TR_OK;
+    tr_status begun = begin_due(vault, st == TR_OK, st == TR_OK ? err : NULL);
+    st = st == TR_OK ? begun : st;
     if (st != TR_OK) {
         pthread_mutex_lock(&state->mutex);
         state->try_after = tr_monotonic_ms() + RETRY_MS;
@@ -373,7 +433,7 @@ tr_status tr_snapshots_need_master(tr_vault *vault, uint32_t version, tr_error *
     bool running = state->running;
     pthread_mutex_unlock(&state->mutex);
     if (running)
-        return tr_fail(err, TR_E_CONFLICT, NULL, "a snapshot is being made or verified: wait for its end");
+        return tr_fail(err, TR_E_CONFLICT, NULL, BUSY);
     TR_TRY(tr_snapshots_renew_keys(vault, err));
     TR_TRY(tr_snapshots_list(vault, &items, &count, err));
     for (size_t i = 0; st == TR_OK && i < count; i++) {

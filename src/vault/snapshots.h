@@ -11,8 +11,9 @@
  * Each file is written under another name, flushed and renamed: what is listed is whole. The copy of the keys
  * is always of the snapshot's moment or of a later one, and the keyring's is there before it.
  *
- * One snapshot or verification runs at a time, on a thread of its own. What it came to is kept for listings
- * and /metrics, and is in the audit log (snapshot.made, snapshot.checked).
+ * One snapshot, verification or drill (vault/drill.h) runs at a time, on a thread of its own. What it came to
+ * is kept for listings and /metrics, and is in the audit log (snapshot.made, snapshot.checked,
+ * snapshot.drill).
  */
 #ifndef TR_VAULT_SNAPSHOTS_H
 #define TR_VAULT_SNAPSHOTS_H
@@ -46,7 +47,12 @@ tr_status tr_snapshots_remove(tr_vault *vault, const tr_uuid *id, tr_error *err)
 
 /* ---- work ---- */
 
-typedef enum tr_snapshot_task { TR_SNAPSHOT_MAKE, TR_SNAPSHOT_VERIFY, TR_SNAPSHOT_TASKS } tr_snapshot_task;
+typedef enum tr_snapshot_task {
+    TR_SNAPSHOT_MAKE,
+    TR_SNAPSHOT_VERIFY,
+    TR_SNAPSHOT_DRILL,
+    TR_SNAPSHOT_TASKS
+} tr_snapshot_task;
 
 /* Which kind is to be made. Incremental: a full one all the same where nothing fits to put it upon. */
 typedef enum tr_snapshot_want { TR_WANT_FULL, TR_WANT_INCREMENTAL, TR_WANT_AS_SET } tr_snapshot_want;
@@ -54,7 +60,7 @@ typedef enum tr_snapshot_want { TR_WANT_FULL, TR_WANT_INCREMENTAL, TR_WANT_AS_SE
 typedef struct tr_snapshot_work {
     tr_snapshot_task task;
     tr_snapshot_want want; /* of one that is to be made */
-    tr_uuid id;            /* of the snapshot */
+    tr_uuid id;            /* of the snapshot; a drill's own */
     int64_t begun_at;
     int64_t ended_at; /* 0: it runs */
     int64_t bytes, pages;
@@ -79,18 +85,25 @@ bool tr_snapshots_verified(tr_vault *vault, const tr_uuid *id, tr_snapshot_work 
  * backup_keep_*). For commands that have the vault for themselves. */
 tr_status tr_snapshots_make(tr_vault *vault, tr_snapshot_want want, const tr_uuid *id, tr_error *err);
 
+/* A drill now, in this thread: likewise. */
+tr_status tr_snapshots_drill(tr_vault *vault, tr_error *err);
+
 /* Begin to ship the log, when the settings say so: for `tresor serve`. It ends with tr_snapshots_join. */
 tr_status tr_snapshots_ship(tr_vault *vault, tr_error *err);
 
 typedef struct tr_log_state {
-    tr_uuid id;     /* the snapshot from which it goes on */
-    int64_t number; /* the newest segment, 0: none yet */
-    int64_t at;     /* the moment that can be reached */
+    tr_uuid id;        /* the snapshot from which it goes on */
+    int64_t number;    /* the newest segment, 0: none yet */
+    int64_t at;        /* the moment that can be reached */
+    int64_t behind_ms; /* how old the oldest change is that is not shipped yet */
 } tr_log_state;
 /* False: none goes on now. */
 bool tr_snapshots_log(tr_vault *vault, tr_log_state *state);
 
-/* For the sweep: begin the scheduled snapshot when it is due (setting backup_every_s), and renew the copy of
+/* While the vault is being opened: remove the scratch folders that a crash left. */
+tr_status tr_snapshots_sweep(const tr_config *config, tr_error *err);
+/* For the sweep: begin the scheduled snapshot or drill when it is due (settings backup_every_s,
+ * backup_drill_every_s), and renew the copy of
  * the keys after a rotation of the master key. Quick; leaves *more alone. */
 tr_status tr_snapshots_tend(tr_vault *vault, bool *more, tr_error *err);
 /* The newest good snapshot in the target, as far as is known without looking there. False: none is known. */

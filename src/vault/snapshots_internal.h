@@ -11,6 +11,7 @@
 #include "vault/vault_internal.h"
 
 #define TR_SNAPSHOT_SCRATCH "snapshot.scratch" /* in the data folder, while one is verified */
+#define TR_DRILL_SCRATCH    "drill.scratch"    /* likewise, while a restore is tried */
 #define TR_VERIFIED_MAX     64                 /* verifications that are remembered */
 
 struct tr_snapshots {
@@ -27,6 +28,7 @@ struct tr_snapshots {
     tr_snapshot_work verified[TR_VERIFIED_MAX];
     size_t verified_next, verified_count;
     int64_t try_after; /* monotonic: no scheduled snapshot before */
+    int64_t begun_at;  /* monotonic: since when the vault is open */
 
     /* what is in the target, as far as is known */
     bool looked;
@@ -52,6 +54,7 @@ struct tr_snapshots {
     bool log_on;                /* the log goes on from its snapshot; else it needs a new one */
     tr_uuid log;                /* the snapshot's id */
     int64_t log_number, log_at; /* the newest segment's */
+    int64_t log_behind_at;      /* monotonic: since when something is not shipped; 0: all is */
     uint8_t log_previous[TR_SHA256_LEN];
     uint32_t log_pages[3];  /* how many the databases had then, as in a moment's info */
     tr_changed log_changed; /* since then */

@@ -198,6 +198,7 @@ tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secre
     vault->lock = lock;
     TR_TRY(tr_vault_check_moved(config, err));
     TR_TRY(tr_ring_sweep(config, err));
+    TR_TRY(tr_snapshots_sweep(config, err));
     TR_TRY(tr_vault_ring(config, passphrase, &vault->ring, err));
     TR_TRY(tr_databases_open(config, vault->ring, &vault->store, err));
     TR_TRY(load_named_keys(vault, err));

@@ -94,6 +94,7 @@ TABLE = [
     row("GET", "/v1/snapshots/{id}", "operator"),
     row("DELETE", "/v1/snapshots/{id}", "operator"),
     row("POST", "/v1/snapshots/{id}/verify", "operator"),
+    row("POST", "/v1/snapshots/drill", "operator"),
     row("GET", "/v1/about", "public"),
     row("GET", "/healthz", "public"),
     row("GET", "/readyz", "public"),
