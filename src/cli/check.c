@@ -13,6 +13,7 @@
 #include "crypto/keyring.h"
 #include "http/server.h"
 #include "vault/deadline.h"
+#include "vault/snapshots.h"
 #include "vault/vault.h"
 
 #define WARN_DAYS 14
@@ -54,6 +55,22 @@ static tr_status check_folder(const tr_config *config, tr_error *err) {
     return TR_OK;
 }
 
+/* Whose it is only the vault can tell. */
+static tr_status check_backup(const tr_config *config, tr_error *err) {
+    const char *folder = config->backup_dir;
+    struct stat info;
+    if (!folder[0])
+        return TR_OK;
+    if (stat(folder, &info) != 0)
+        return tr_fail(err, TR_E_CONFIG, "backup_dir", "%.160s: %s", folder, strerror(errno));
+    if (!S_ISDIR(info.st_mode))
+        return tr_fail(err, TR_E_CONFIG, "backup_dir", "%.160s is not a folder", folder);
+    if (access(folder, R_OK | W_OK | X_OK) != 0)
+        return tr_fail(err, TR_E_CONFIG, "backup_dir", "%.160s cannot be written to: %s", folder,
+                       strerror(errno));
+    return TR_OK;
+}
+
 /* ---- keyring and databases ---- */
 
 static tr_status check_keyring(const tr_config *config, const tr_secret *passphrase, tr_error *err) {
@@ -81,7 +98,8 @@ static bool is_sealed(const tr_config *config) {
     return true;
 }
 
-static void check_vault(report *r, const tr_config *config) {
+/* `backup_ok` false: what is wrong with the backup is said already. */
+static void check_vault(report *r, const tr_config *config, bool backup_ok) {
     tr_error err = {0};
     if (tr_vault_check_moved(config, &err) != TR_OK) {
         problem(r, &err);
@@ -96,6 +114,8 @@ static void check_vault(report *r, const tr_config *config) {
         st = check_keyring(config, &passphrase, &err);
     if (st == TR_OK)
         st = tr_vault_open(config, &passphrase, &vault, &err);
+    if (st == TR_OK && backup_ok)
+        st = tr_snapshots_check_target(vault, &err);
     tr_vault_close(vault);
     tr_secret_clear(&passphrase);
     r->locked = st == TR_E_LOCKED;
@@ -190,8 +210,11 @@ tr_exit tr_cli_check(const tr_config *config, const tr_error *settings) {
         problem(&r, &err);
     if (check_folder(config, &err) != TR_OK)
         problem(&r, &err);
+    const bool backup_ok = check_backup(config, &err) == TR_OK;
+    if (!backup_ok)
+        problem(&r, &err);
     if (access(config->data, F_OK) == 0)
-        check_vault(&r, config);
+        check_vault(&r, config, backup_ok);
     check_tls(&r, config);
     if (!r.locked) {
         check_address(&r, "listen", config->listen);

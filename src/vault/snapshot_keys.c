@@ -123,6 +123,19 @@ tr_status tr_snapshot_guard(tr_vault *vault, tr_target *target, int64_t *keys_at
                : TR_OK;
 }
 
+tr_status tr_snapshots_check_target(tr_vault *vault, tr_error *err) {
+    int64_t keys_at = 0;
+    tr_target *target = NULL;
+    tr_status st = TR_OK;
+    if (!vault->config->backup_dir[0])
+        return TR_OK;
+    TR_TRY(tr_snapshot_open_target(vault, false, &target, err));
+    st = tr_snapshot_guard(vault, target, &keys_at, err);
+out:
+    tr_target_close(target);
+    return st;
+}
+
 /* ---- the keyring ---- */
 
 static tr_status copy_file(const tr_config *config, tr_target *target, const char *name, tr_error *err) {

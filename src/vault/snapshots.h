@@ -29,6 +29,10 @@
  * Callers that come while one is being written share the next one. TR_OK at once when no target is set. */
 tr_status tr_snapshots_renew_keys(tr_vault *vault, tr_error *err);
 
+/* Is the target there, and this vault's, with its copy of the keys? Reads only. TR_OK when none is set.
+ * TR_E_CONFLICT: it is another vault's; TR_E_IO. */
+tr_status tr_snapshots_check_target(tr_vault *vault, tr_error *err);
+
 /* ---- snapshots ---- */
 
 typedef struct tr_snapshot_item {

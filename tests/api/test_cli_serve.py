@@ -2,16 +2,18 @@
 import contextlib
 import http.client
 import json
+import os
 import re
 import signal
 import socket
 import ssl
+import subprocess
 import time
 
 import pytest
 
 from cli_tools import make_certificate, operator, wait_until  # noqa: F401
-from tresor_client import SANITIZER, Server, run_tresor
+from tresor_client import BINARY, SANITIZER, Server, environment, run_tresor
 
 
 # ---- serve --check ----
@@ -71,6 +73,36 @@ def test_check_looks_at_the_certificate(idle, tmp_path):
     lines = check(idle, "--tls-cert", soon, "--tls-key", key, expect=0)
     assert lines[0].startswith("warning: ") and "expires soon" in lines[0] and lines[1] == "ok"
     assert "problem" in check(idle, "--tls-cert", tmp_path / "none", "--tls-key", key, expect=2)[0]
+
+
+def test_check_looks_at_the_backup_folder(idle, tmp_path):
+    backup = tmp_path / "backup"
+    assert "backup_dir" in check(idle, "--backup-dir", backup, expect=2)[0]
+    backup.write_text("")
+    assert "not a folder" in check(idle, "--backup-dir", backup, expect=2)[0]
+    backup.unlink()
+    backup.mkdir()
+    assert check(idle, "--backup-dir", backup, expect=0) == ["ok"] and not list(backup.iterdir())
+    other = tmp_path / "other"
+    run_tresor("init", "--data", other, check=0)
+    run_tresor("backup", "--data", other, "--to", backup, check=0)
+    assert check(other, "--backup-dir", backup, expect=0) == ["ok"]
+    (line,) = check(idle, "--backup-dir", backup, expect=1)
+    assert "another vault" in line and str(backup) in line
+    (backup / "keys.tresor").unlink()
+    (line,) = check(other, "--backup-dir", backup, expect=7)
+    assert "right disk" in line
+
+
+def test_check_finds_a_backup_folder_that_cannot_be_written_to(idle, tmp_path):
+    backup = tmp_path / "backup"
+    backup.mkdir(mode=0o500)
+    command = [str(BINARY), "serve", "--check", "--data", str(idle), "--listen", "127.0.0.1:0", "--backup-dir", str(backup)]
+    if os.geteuid() == 0:  # whom no permission stops
+        command = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o ro none "$1" && shift && exec "$@"', "_", str(backup), *command]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env=environment())
+    assert done.returncode == 2, done.stderr
+    assert "backup_dir" in done.stdout and "cannot be written to" in done.stdout
 
 
 def test_check_tries_the_address(idle):
