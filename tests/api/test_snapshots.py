@@ -169,8 +169,10 @@ def test_a_master_key_that_a_snapshot_needs_is_not_destroyed(world, backup):
 
 # ---- beside writers ----
 
+@pytest.mark.concurrency
 def test_writers_go_on_and_what_is_restored_is_a_committed_moment(world, backup, tmp_path):
-    """Eight writers each make records 0, 1, 2, ...: a snapshot has of each writer all up to some number."""
+    """Eight writers each make records 0, 1, 2, ...: a snapshot has of each writer all up to some number, and of each record the entry in
+    the log, and the other way round. A drill beside the same writers says so too."""
     subjects = [world.make_subject(ADA) for _ in range(8)]
     stop, slowest, counts = threading.Event(), [0.0] * 8, [0] * 8
 
@@ -188,6 +190,9 @@ def test_writers_go_on_and_what_is_restored_is_a_committed_moment(world, backup,
     before = list(counts)
     made = make(world)
     after = [c + 1 for c in counts]
+    tried = world.operator.post("/v1/snapshots/drill", None, expect=200).json()
+    assert tried["state"] == "good" and tried["snapshot"] == made["id"], tried
+    assert tried["counts"]["audit_entries"] == made["audit_seq"]
     stop.set()
     [t.join() for t in threads]
     world.vault.stop()
@@ -205,6 +210,11 @@ def test_writers_go_on_and_what_is_restored_is_a_committed_moment(world, backup,
         names = [r["data"]["name"] for r in subject.pages(f"/v1/subjects/{subject.subject}/records", limit=100)][1:]
         assert names == [f"n{n}" for n in range(len(names))], i
         assert before[i] <= len(names) <= after[i]
+    records = {r["id"] for s in subjects for r in s.pages(f"/v1/subjects/{s.subject}/records", limit=100)[1:]}
+    world.auditor.sign_in()
+    logged = [id for e in world.auditor.pages("/v1/audit", limit=100) if e["action"] == "record.create" for id in e["records"]]
+    assert len(logged) == len(records) and set(logged) == records
+    assert tried["counts"]["records"] == len(records) + 9
     assert world.vault.verify_audit()[0] == 0
 
 
