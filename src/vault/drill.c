@@ -295,7 +295,9 @@ static tr_status open_payload(void *context, const tr_record *row, tr_error *err
     tr_status st = tr_record_open(&o->key, row, &data, err);
     cJSON_Delete(data);
     o->t->result->opened += st == TR_OK;
-    return st;
+    return st == TR_E_CORRUPT
+               ? tr_fail(err, st, "vault.db", "a record does not open with its person's data key")
+               : st;
 }
 
 static tr_status open_person(void *context, const tr_uuid *id, tr_error *err) {
