@@ -1,22 +1,27 @@
 /* load: requests over TLS with keep-alive, each connection with its own chain of single-use tokens. For
  * tests/bench.
  *
- *   load HOST PORT SECONDS < LANES
+ *   load HOST PORT SECONDS [VALUES [once]] < LANES
  *
  * LANES: first line "METHOD PATH", then "name: value" header lines, a blank line, and the body up to a line
- * "."; then a line "token client uid" for each connection, or just "-" for one without credentials. Prints
- * one JSON object.
+ * "."; then a line "token client uid" for each connection, or just "-" for one without credentials. "{}" in
+ * the path and in the body stands for a line of the file VALUES: any of them, or with `once` each in its
+ * turn, and the run ends with them. Prints one JSON object, with the lanes' next tokens ("" for a lane that
+ * broke).
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,11 +29,18 @@
 #define LANES_MAX    256
 #define SAMPLES_MAX  400000
 #define RESPONSE_MAX (1024 * 1024)
+#define VALUES_MAX   1000000
+#define VALUE_MAX    256
 
 static char request_head[4096], body[65536], first_line[512];
 static struct sockaddr_in address;
 static double seconds;
 static SSL_CTX *context;
+static char **values;
+static size_t value_count;
+static bool each_once;
+static atomic_size_t next_value;
+static atomic_int answer_bytes; /* of an answer, head included */
 
 typedef struct lane {
     pthread_t thread;
@@ -36,6 +48,7 @@ typedef struct lane {
     bool anonymous;
     int count, failures;
     int first_failure;
+    uint64_t random;
     float *samples; /* microseconds */
 } lane;
 
@@ -70,12 +83,14 @@ static int read_response(SSL *ssl, char *room) {
     }
     char *length = end ? strcasestr(room, "\r\ncontent-length:") : NULL;
     long wanted = length && length < end ? strtol(length + 17, NULL, 10) : 0;
-    for (long got = have - (end + 4 - room); end && got < wanted;) {
+    for (long got = end ? have - (end + 4 - room) : 0; end && got < wanted;) {
         int n = SSL_read(ssl, room + RESPONSE_MAX / 2, RESPONSE_MAX / 2 - 1);
         if (n <= 0)
             return 0;
         got += n;
     }
+    if (end)
+        atomic_store_explicit(&answer_bytes, (int)(end + 4 - room + wanted), memory_order_relaxed);
     return end ? (int)strtol(room + 9, NULL, 10) : 0;
 }
 
@@ -89,21 +104,51 @@ static bool take_token(lane *l, char *response) {
     return true;
 }
 
+/* NULL: they are used up. */
+static const char *take_value(lane *l) {
+    if (value_count == 0)
+        return "";
+    if (each_once) {
+        size_t at = atomic_fetch_add(&next_value, 1);
+        return at < value_count ? values[at] : NULL;
+    }
+    l->random ^= l->random << 13; /* xorshift64 */
+    l->random ^= l->random >> 7;
+    l->random ^= l->random << 17;
+    return values[l->random % value_count];
+}
+
+static size_t fill(char *out, const char *template, const char *value) {
+    const char *hole = value[0] ? strstr(template, "{}") : NULL;
+    return (size_t)(hole ? sprintf(out, "%.*s%s%s", (int)(hole - template), template, value, hole + 2)
+                         : sprintf(out, "%s", template));
+}
+
+/* Its length. */
+static int make_request(const lane *l, const char *value, char *request) {
+    static _Thread_local char filled[sizeof body + VALUE_MAX];
+    char credentials[600] = "";
+    if (!l->anonymous)
+        snprintf(credentials, sizeof credentials, "access-token: %s\r\nclient: %s\r\nuid: %s\r\n", l->token,
+                 l->client, l->uid);
+    int n = (int)fill(request, first_line, value);
+    n += sprintf(request + n, " HTTP/1.1\r\nHost: localhost\r\n%s%s", request_head, credentials);
+    if (!body[0])
+        return n + sprintf(request + n, "\r\n");
+    size_t len = fill(filled, body, value);
+    return n + sprintf(request + n, "Content-Length: %zu\r\n\r\n%s", len, filled);
+}
+
 static void *run(void *argument) {
     lane *l = argument;
-    char *room = malloc(RESPONSE_MAX), *request = malloc(sizeof request_head + sizeof body + 1024);
+    const char *value;
+    char *room = malloc(RESPONSE_MAX),
+         *request = malloc(sizeof request_head + sizeof first_line + sizeof body + 2 * VALUE_MAX + 1024);
     int fd;
     SSL *ssl = open_connection(&fd);
     double start = now_us(), t = start;
-    while (ssl && t - start < seconds * 1e6 && l->count < SAMPLES_MAX) {
-        char credentials[600] = "";
-        if (!l->anonymous)
-            snprintf(credentials, sizeof credentials, "access-token: %s\r\nclient: %s\r\nuid: %s\r\n",
-                     l->token, l->client, l->uid);
-        int n =
-            sprintf(request, "%s HTTP/1.1\r\nHost: localhost\r\n%s%s", first_line, request_head, credentials);
-        n += body[0] ? sprintf(request + n, "Content-Length: %zu\r\n\r\n%s", strlen(body), body)
-                     : sprintf(request + n, "\r\n");
+    while (ssl && t - start < seconds * 1e6 && l->count < SAMPLES_MAX && (value = take_value(l)) != NULL) {
+        int n = make_request(l, value, request);
         int status = SSL_write(ssl, request, n) == n ? read_response(ssl, room) : 0;
         double after = now_us();
         l->samples[l->count++] = (float)(after - t);
@@ -112,8 +157,10 @@ static void *run(void *argument) {
             if (!l->failures++)
                 l->first_failure = status;
         }
-        if (status == 0 || (!l->anonymous && !take_token(l, room)))
+        if (status == 0 || (!l->anonymous && !take_token(l, room))) {
+            l->token[0] = 0;
             break;
+        }
         char *head_end = strstr(room, "\r\n\r\n"), *close_header = strcasestr(room, "\r\nconnection: close");
         if (close_header && close_header < head_end) { /* its turn is over: others wait for a thread */
             SSL_free(ssl);
@@ -165,10 +212,39 @@ static bool read_input(lane *lanes, int *count) {
     return *count > 0;
 }
 
+static bool read_values(const char *file) {
+    char line[VALUE_MAX];
+    FILE *in = fopen(file, "re");
+    values = calloc(VALUES_MAX, sizeof *values);
+    while (in && values && value_count < VALUES_MAX && fgets(line, sizeof line, in)) {
+        line[strcspn(line, "\n")] = 0;
+        values[value_count++] = strdup(line);
+    }
+    if (in)
+        fclose(in);
+    return value_count > 0;
+}
+
+static double cpu_seconds(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
+static void print_tokens(const lane *lanes, int count) {
+    fputs("\"tokens\":[", stdout);
+    for (int i = 0; i < count; i++)
+        printf("%s\"%s\"", i ? "," : "", lanes[i].token);
+    puts("]}");
+}
+
 int main(int argc, char **argv) {
     static lane lanes[LANES_MAX];
     int count = 0, total = 0, failures = 0, first_failure = 0;
-    if (argc != 4 || !read_input(lanes, &count))
+    each_once = argc == 6 && strcmp(argv[5], "once") == 0;
+    if (argc < 4 || argc > 6 || (argc == 6 && !each_once) || (argc > 4 && !read_values(argv[4])) ||
+        !read_input(lanes, &count))
         return 2;
     signal(SIGPIPE, SIG_IGN);
     address.sin_family = AF_INET;
@@ -178,8 +254,10 @@ int main(int argc, char **argv) {
     seconds = strtod(argv[3], NULL);
     context = SSL_CTX_new(TLS_client_method());
     double start = now_us();
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        lanes[i].random = 0x9e3779b97f4a7c15u * (uint64_t)(i + 1);
         pthread_create(&lanes[i].thread, NULL, run, &lanes[i]);
+    }
     for (int i = 0; i < count; i++)
         pthread_join(lanes[i].thread, NULL);
     double took = (now_us() - start) / 1e6;
@@ -194,10 +272,11 @@ int main(int argc, char **argv) {
         first_failure = first_failure ? first_failure : lanes[i].first_failure;
     }
     qsort(all, (size_t)total, sizeof *all, ascending);
-    printf("{\"requests\":%d,\"failures\":%d,\"first_failure\":%d,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_"
-           "us\":%.0f,"
-           "\"p99_us\":%.0f,\"max_us\":%.0f}\n",
+    printf("{\"requests\":%d,\"failures\":%d,\"first_failure\":%d,\"seconds\":%.3f,\"per_second\":%.0f,"
+           "\"p50_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%.0f,\"cpu_seconds\":%.3f,\"answer_bytes\":%d,",
            total, failures, first_failure, took, total / took, total ? (double)all[total / 2] : 0.0,
-           total ? (double)all[(size_t)total * 99 / 100] : 0.0, total ? (double)all[total - 1] : 0.0);
+           total ? (double)all[(size_t)total * 99 / 100] : 0.0, total ? (double)all[total - 1] : 0.0,
+           cpu_seconds(), atomic_load(&answer_bytes));
+    print_tokens(lanes, count);
     return 0;
 }
