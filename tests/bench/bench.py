@@ -1,72 +1,325 @@
-"""Rates of the main things a service does, beside a constant answer of the same server, in one run. Figures, not a test.
+"""`./dev bench`: rates, latencies, CPU and memory of what a service does, beside what CivetWeb and SQLCipher give alone.
 
-    /usr/bin/python3 tests/bench/bench.py BINARY LOAD [SECONDS]
+    /usr/bin/python3 tests/bench/bench.py BUILD [--seconds S] [--connections N,N] [--out DIR] [--scratch DIR] [RECORDS...]
 
-BINARY is a release build's tresor, LOAD its helper (tests/tools/load.c). Each connection has a lane of its own; each read and
-create ends its token and leaves an audit entry, durably, before the answer.
+BUILD is the folder of a release build with tresor and the helpers load and floor (tests/tools). For each number of RECORDS there is a
+new vault. Everything goes over TLS on loopback, with keep-alive; each connection has a lane of its own, and each request ends its
+token and leaves an audit entry, durably, before the answer. Prints a table; writes it to DIR/bench.md, and a chart to DIR/bench.svg.
+Exit 1 when a request failed.
 """
+import argparse
+import http.client
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
+import zipfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "api"))
-os.environ["TRESOR_BINARY"] = str(pathlib.Path(sys.argv[1]).resolve())
-from tresor_client import Client, Vault, World  # noqa: E402
-
-LOAD = str(pathlib.Path(sys.argv[2]).resolve())
-SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 3.0
-DATA = {"name": "Ada Zwicky", "email": "ada.zwicky@quellenhof.example", "phone": "+41 31 555 01 23"}
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DATA = ROOT / "tests" / "data"
+CHUNK = 100_000  # records in one import
+ENTRY = 380  # bytes of the audit entry of a read
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def load(vault, method, path, headers, body, lanes):
-    lines = [f"{method} {path}", *headers, "", *([body] if body else []), ".",
-             *(f"{lane.token} {lane.client} {lane.uid}" if lane else "-" for lane in lanes)]
-    out = subprocess.run([LOAD, "127.0.0.1", str(vault.port), str(SECONDS)], input="\n".join(lines) + "\n",
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("records", type=int, nargs="*")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--connections", default="1,8,64")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs")
+    parser.add_argument("--scratch", type=pathlib.Path, help="where the vaults are made; default: in BUILD, which is on a disk")
+    return parser.parse_intermixed_args()
+
+
+ARGS = arguments()
+BUILD = ARGS.build.resolve()
+CONNECTIONS = [int(n) for n in ARGS.connections.split(",")]
+os.environ["TRESOR_BINARY"] = str(BUILD / "tresor")
+sys.path.insert(0, str(ROOT / "tests" / "api"))
+import report  # noqa: E402
+import tresor_client  # noqa: E402
+from tresor_client import Vault, World  # noqa: E402
+
+tresor_client.CONTRACT.check = lambda *_: None  # the tests' client is not what is measured
+
+
+# ---- people who do not exist ----
+
+SEED = json.loads((DATA / "people.json").read_text(encoding="utf-8"))
+
+
+def person(n):
+    given, family = SEED["given"][n % 24], SEED["family"][n // 24 % 23]
+    postcode, town = SEED["towns"][n // 7 % 9]
+    return {"given": given, "family": family, "email": f"person.{n}@mail.example", "phone": f"+41 00 {n:09}",
+            "birthday": f"{1940 + n % 65}-{n % 12 + 1:02}-{n % 28 + 1:02}",
+            "address": {"street": f"{SEED['streets'][n // 5 % 10]} {n % 140 + 1}", "postcode": postcode, "town": town}}
+
+
+# ---- the processes ----
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def file_lines(folder, lines):
+    path = folder / "values"
+    path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
+class Target:
+    """Whom the load goes to."""
+
+    def __init__(self, port, pid, folder):
+        self.port, self.pid, self.folder = port, pid, folder
+
+    def load(self, request, lanes, *, headers=(), body=None, values=(), once=False, seconds=None):
+        """`lanes`: clients, which go on with the tokens that come out; or how many connections without credentials."""
+        clients = [] if isinstance(lanes, int) else lanes
+        lines = [request, *headers, "", *([body] if body else []), ".",
+                 *(f"{c.token} {c.client} {c.uid}" for c in clients), *(["-"] * (lanes if not clients else 0))]
+        more = [str(file_lines(self.folder, values))] if values else []
+        before = cpu_seconds(self.pid)
+        out = subprocess.run([BUILD / "load", "127.0.0.1", str(self.port), str(seconds or ARGS.seconds), *more, *(["once"] if once else [])],
+                             input="\n".join(lines) + "\n", capture_output=True, text=True, check=True).stdout
+        result = json.loads(out)
+        count = result["requests"] or 1
+        result["server_us"] = (cpu_seconds(self.pid) - before) / count * 1e6
+        result["client_us"] = result["cpu_seconds"] / count * 1e6
+        for client, token in zip(clients, result["tokens"]):
+            client.token = token
+        return result
+
+
+class Floor(Target):
+    """CivetWeb in the same build, which answers everything with the same bytes."""
+
+    def __init__(self, folder, answer_bytes):
+        self.process = subprocess.Popen([BUILD / "floor", "serve", folder, "128", str(answer_bytes)], stdout=subprocess.PIPE, text=True)
+        super().__init__(json.loads(self.process.stdout.readline())["port"], self.process.pid, folder)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+def raw_commits(folder, rows, record=0):
+    """SQLCipher's durable commits of so many rows."""
+    for old in folder.glob("raw.db*"):
+        old.unlink()
+    out = subprocess.run([BUILD / "floor", "commit", folder / "raw.db", str(ARGS.seconds), str(rows), str(ENTRY), *([str(record)] if record else [])],
                          capture_output=True, text=True, check=True).stdout
-    return json.loads(out)
+    result = json.loads(out)
+    return {**result, "server_us": result["cpu_us"], "client_us": 0.0, "failures": 0}
+
+
+# ---- a vault with so many records ----
+
+class Case:
+    """One number of records."""
+
+    def __init__(self, folder, records, show):
+        self.folder, self.records, self.show = folder, records, show
+        self.rows, self.notes = [], {}
+        self.paths, self.emails, self.others = [], [], []
+        self.vault = Vault(folder).start()
+        self.target = Target(self.vault.port, self.vault.server.process.pid, folder)
+
+    def prepare(self):
+        self.world = World(self.vault)
+        self.world.officer.put("/v1/types/person", json.loads((DATA / "types" / "person.json").read_text()), expect=201)
+        self.purpose = [f"Access-Purpose: {self.world.activity}"]
+        # Whose records are read: they are spread over all that is imported.
+        self.readers = [self.grantor() for _ in range(max(2, min(16, self.records // 500)))]
+
+    def grantor(self):
+        subject = self.world.make_subject()
+        self.world.grant(subject, types=("person",), actions=("read", "write"))
+        return subject
+
+    def add(self, what, connections, result, of_server=None, of_commits=None):
+        row = {"records": self.records, "what": what, "connections": connections, "rate": result["per_second"],
+               "p50_ms": result["p50_us"] / 1000, "p99_ms": result["p99_us"] / 1000, "server_us": result["server_us"],
+               "client_us": result["client_us"], "failures": result["failures"],
+               "of_server": of_server and result["per_second"] / of_server["per_second"],
+               "cpu_of_server": of_server and result["server_us"] / (of_server["server_us"] or 1),
+               "of_commits": of_commits and result["per_second"] / of_commits["per_second"],
+               "in_commits": of_commits and of_server and result["p50_us"] / of_commits["p50_us"]}
+        self.rows.append(row)
+        self.show(row)
+        return result
+
+    def rss_mib(self):
+        """(resident, most since forget_peak)"""
+        return [kib / 1024 for kib in self.vault.server.rss_kib()]
+
+    def forget_peak(self):
+        """A sign-in takes 128 MiB for scrypt, for a moment; what comes after it is what is asked for here."""
+        pathlib.Path(f"/proc/{self.target.pid}/clear_refs").write_text("5")
+
+    # -- import --
+
+    def import_lines(self, lines):
+        """How long it took, and the results."""
+        body = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines).encode()
+        began = time.monotonic()
+        answer = self.world.service.request("POST", "/v1/import", data=body, content_type="application/x-ndjson", expect=200,
+                                            purpose=self.world.activity, timeout=3600)
+        took = time.monotonic() - began
+        results = answer.content.splitlines()
+        assert len(results) == len(lines) and all(b'"status":201' in r for r in results), results[:2]
+        return took, results
+
+    def fill(self):
+        self.forget_peak()
+        every = max(10, self.records // 20_000)  # of the lines one belongs to a reader
+        times, before = [], cpu_seconds(self.target.pid)
+        for first in range(0, self.records, CHUNK):
+            numbers = range(first, min(first + CHUNK, self.records))
+            lines = [{"type": "person", "data": person(n)} for n in numbers]
+            for n in numbers[::every]:
+                lines[n - first]["subject"] = self.readers[n // every % len(self.readers)].subject
+            took, results = self.import_lines(lines)
+            times.append((len(numbers), took))
+            for n, text in zip(numbers[::every], results[::every]):
+                made = json.loads(text)
+                self.paths.append(f"{made['subject']}/records/{made['record']}")
+                self.emails.append(person(n)["email"])
+            if len(self.others) < 4000:
+                self.others += [json.loads(text)["subject"] for at, text in enumerate(results[:8000]) if at % every]
+        seconds = sum(t for _, t in times)
+        result = {"per_second": self.records / seconds, "p50_us": seconds * 1e6, "p99_us": seconds * 1e6, "failures": 0,
+                  "server_us": (cpu_seconds(self.target.pid) - before) / self.records * 1e6, "client_us": 0.0}
+        self.add("import, records", 1, result, of_commits=raw_commits(self.folder, 64, 300))
+        if len(times) > 1:
+            self.notes["imports"] = f"import of the first {times[0][0]:,} records: {times[0][0] / times[0][1]:,.0f}/s, of the last: {times[-1][0] / times[-1][1]:,.0f}/s"
+        self.notes["resident after the import"], self.notes["resident at most in it"] = self.rss_mib()
+        self.notes["files"] = {p.name: p.stat().st_size / 2**20 for p in sorted(self.vault.data.glob("*.db*"))}
+
+    # -- requests --
+
+    def lanes(self, client, count):
+        lanes = []
+        while len(lanes) < count:
+            lanes += client.lanes(min(32, count - len(lanes)))
+        return lanes
+
+    def requests(self):
+        self.forget_peak()
+        lanes = self.lanes(self.world.service, max(CONNECTIONS))
+        json_type = ["Content-Type: application/json"]
+        read = {"request": "GET /v1/subjects/{}", "headers": self.purpose, "values": self.paths}
+        look_up = {"request": "POST /v1/lookup", "headers": self.purpose + json_type, "values": self.emails,
+                   "body": '{"type":"person","field":"/email","value":"{}"}'}
+        create = {"request": "POST /v1/subjects/{}/records", "headers": self.purpose + json_type, "values": [r.subject for r in self.readers],
+                  "body": json.dumps({"type": "person", "data": person(self.records)})}
+        bytes_of_read = self.target.load(lanes=lanes[:1], seconds=0.3, **read)["answer_bytes"]
+        floor = Floor(self.folder, bytes_of_read)
+        # The same bytes to parse for the floor: the head of a read.
+        head = {"request": f"GET /v1/subjects/{self.paths[0]}",
+                "headers": self.purpose + [f"access-token: {lanes[0].token}", f"client: {lanes[0].client}", f"uid: {lanes[0].uid}"]}
+        constant = lambda n: self.add("(a) CivetWeb alone, a constant", n, floor.load(lanes=n, **head))  # noqa: E731
+        try:
+            for n in CONNECTIONS:
+                a = constant(n)
+                b = self.add("(b) SQLCipher alone, group commits", n, raw_commits(self.folder, n))
+                self.add("/healthz", n, self.target.load("GET /healthz", n), a)
+                self.add("read a record", n, self.target.load(lanes=lanes[:n], **read), a, b)
+                self.add("look up", n, self.target.load(lanes=lanes[:n], **look_up), a, b)
+            for n in CONNECTIONS:
+                b = raw_commits(self.folder, n, 300)
+                self.add("create a record", n, self.target.load(lanes=lanes[:n], **create), floor.load(lanes=n, **head), b)
+        finally:
+            floor.stop()
+        self.notes["resident at most under load"] = self.rss_mib()[1]
+
+    # -- export --
+
+    def export(self):
+        count, subject = min(10_000, self.records), self.grantor()
+        self.import_lines([{"type": "person", "data": person(n), "subject": subject.subject} for n in range(count)])
+        times, before = [], cpu_seconds(self.target.pid)
+        self.forget_peak()
+        for _ in range(3):
+            began = time.monotonic()
+            connection = http.client.HTTPSConnection("127.0.0.1", self.vault.port, context=self.vault.tls())
+            connection.request("GET", f"/v1/subjects/{subject.subject}/export", headers=subject.credentials())
+            answer = connection.getresponse()
+            content = answer.read()
+            times.append(time.monotonic() - began)
+            assert answer.status == 200, content[:300]
+            subject.token = answer.headers["access-token"]
+            connection.close()
+        server_us = (cpu_seconds(self.target.pid) - before) / count / len(times) * 1e6
+        assert len(json.loads(zipfile.ZipFile(io.BytesIO(content)).read("records/person.json"))["items"]) == count
+        self.notes["resident at most in exports"] = self.rss_mib()[1]
+        times.sort()
+        self.add("export, records", 1, {"per_second": count / times[1], "p50_us": times[1] * 1e6, "p99_us": times[-1] * 1e6,
+                                                      "server_us": server_us, "client_us": 0.0, "failures": 0})
+        self.notes["export"] = f"a package of {count:,} records has {len(content) / 2**20:.1f} MiB"
+
+    # -- erasure --
+
+    def erasures(self):
+        """Requests that an officer files, verifies and fulfils; the fulfilment is what is measured."""
+        officer, json_type = self.world.officer, ["Content-Type: application/json"]
+        self.forget_peak()
+        counts = {n: max(1, min(60 * n if n < 32 else 12 * n, len(self.others) * n // sum(CONNECTIONS))) for n in CONNECTIONS}
+        lanes = self.lanes(officer, max(CONNECTIONS))
+        post = lambda path, n, values, body, seconds=300: self.target.load(  # noqa: E731
+            f"POST {path}", lanes[:n], headers=json_type, body=body, values=values, once=True, seconds=seconds)
+        total = sum(counts.values())
+        assert post("/v1/requests", len(lanes), self.others[:total], '{"subject":"{}","kind":"erasure"}')["failures"] == 0
+        ids = [one["id"] for one in officer.pages("/v1/requests?open=true", limit=100)]
+        assert len(ids) == total
+        assert post("/v1/requests/{}/verify", len(lanes), ids, '{"method":"known-contact"}')["failures"] == 0
+        for n in CONNECTIONS:
+            result = post("/v1/requests/{}/fulfil", n, ids[:counts[n]], "{ }", ARGS.seconds * 10)
+            self.add("erasure", n, result)
+            ids = ids[counts[n]:]
+
+    def run(self):
+        try:
+            self.prepare()
+            self.fill()
+            self.requests()
+            self.export()
+            self.erasures()
+            self.notes["resident at most in erasures"] = self.rss_mib()[1]
+        finally:
+            self.vault.stop()
+        return self
 
 
 def main():
-    with tempfile.TemporaryDirectory() as folder:
-        vault = Vault(pathlib.Path(folder)).start()
-        try:
-            world = World(vault)
-            service, subject = world.service, world.make_subject(DATA)
-            world.grant(subject, service, actions=("read", "write"))
-            record = f"/v1/subjects/{subject.subject}/records"
-            purpose = [f"Access-Purpose: {world.activity}"]
-            json_type = ["Content-Type: application/json"]
-            cases = [
-                ("constant answer", "GET", "/healthz", [], None, False),
-                ("read a record", "GET", f"{record}/{subject.records[0]}", purpose, None, True),
-                ("create a record", "POST", record, purpose + json_type, json.dumps({"type": "contact", "data": DATA}), True),
-                ("look up", "POST", "/v1/lookup", purpose + json_type,
-                 json.dumps({"type": "contact", "field": "/email", "value": DATA["email"], "limit": 1}), True),
-            ]
-            print(f"{'':18} {'conns':>5} {'req/s':>8} {'p50 ms':>7} {'p99 ms':>7} {'of constant':>11}  failures")
-            for connections in (1, 8, 64):
-                floor = None
-                for name, method, path, headers, body, signed in cases:
-                    lanes = make_lanes(service, connections) if signed else [None] * connections
-                    r = load(vault, method, path, headers, body, lanes)
-                    for lane in filter(None, lanes):  # their sessions make room for the next case's
-                        service.delete(f"/v1/auth/sessions/{lane.client}")
-                    floor = floor or r["per_second"]
-                    print(f"{name:18} {connections:5} {r['per_second']:8.0f} {r['p50_us'] / 1000:7.2f} {r['p99_us'] / 1000:7.2f} "
-                          f"{r['per_second'] / floor:11.2f}  {r['failures']}{' first: ' + str(r['first_failure']) if r['failures'] else ''}")
-            print(f"resident memory: {vault.server.rss_kib()[0] / 1024:.0f} MiB")
-        finally:
-            vault.stop()
+    sizes = ARGS.records or [10_000, 100_000, 1_000_000]
+    scratch = ARGS.scratch or BUILD
+    facts = report.machine(BUILD, scratch)
+    print("\n".join(facts) + "\n\n" + report.header(), flush=True)
+    cases, began = [], time.monotonic()
+    for records in sizes:
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as folder:
+            cases.append(Case(pathlib.Path(folder), records, lambda row: print(report.line(row), flush=True)).run())
+            print(report.notes(cases[-1]) + "\n", flush=True)
+    facts.append(f"{time.monotonic() - began:.0f} s in all, each figure from {ARGS.seconds:g} s")
+    print(report.growth(cases))
+    ARGS.out.mkdir(exist_ok=True)
+    (ARGS.out / "bench.md").write_text(report.page(facts, cases), encoding="utf-8")
+    (ARGS.out / "bench.svg").write_text(report.chart(facts, cases), encoding="utf-8")
+    failed = [row for case in cases for row in case.rows if row["failures"]]
+    for row in failed:
+        print(f"{row['failures']} failed: {row['what']}, {row['connections']} connections, {row['records']:,} records", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def make_lanes(service, count):
-    lanes = []
-    while len(lanes) < count:
-        lanes += service.lanes(min(32, count - len(lanes)))
-    return lanes
-
-
-main()
+if __name__ == "__main__":
+    sys.exit(main())

@@ -278,5 +278,7 @@ int main(int argc, char **argv) {
            total ? (double)all[(size_t)total * 99 / 100] : 0.0, total ? (double)all[total - 1] : 0.0,
            cpu_seconds(), atomic_load(&answer_bytes));
     print_tokens(lanes, count);
+    free(all);
+    SSL_CTX_free(context);
     return 0;
 }
