@@ -139,10 +139,9 @@ class Case:
         self.world.officer.put("/v1/types/person", json.loads((DATA / "types" / "person.json").read_text()), expect=201)
         self.purpose = [f"Access-Purpose: {self.world.activity}"]
         # Whose records are read: they are spread over all that is imported.
-        self.readers = [self.grantor() for _ in range(max(2, min(16, self.records // 500)))]
+        self.readers = [self.grant(self.world.make_subject()) for _ in range(max(2, min(8, self.records // 500)))]
 
-    def grantor(self):
-        subject = self.world.make_subject()
+    def grant(self, subject):
         self.world.grant(subject, types=("person",), actions=("read", "write"))
         return subject
 
@@ -245,7 +244,7 @@ class Case:
     # -- export --
 
     def export(self):
-        count, subject = min(10_000, self.records), self.grantor()
+        count, subject = min(10_000, self.records), self.grant(self.world.subject)
         self.import_lines([{"type": "person", "data": person(n), "subject": subject.subject} for n in range(count)])
         times, before = [], cpu_seconds(self.target.pid)
         self.forget_peak()

@@ -123,21 +123,22 @@ def chart(facts, cases):
             ratio = f" · {row['of_server']:.2f} of CivetWeb alone" if row["of_server"] else ""
             d.bar(f"{label}, {n} conn." if colour == 0 else label, row["rate"], most, f"{row['rate']:,.0f}/s · p50 {row['p50_ms']:.2f} ms{ratio}", colour)
         d.gap()
-    grown = [(label, what, n, colour) for label, what, n, colour in (
-        [("read", "read", connections[-1], 1), ("look up", "look up", connections[-1], 2), ("create", "create", connections[-1], 3),
-         ("import", "import", 1, 4), ("export", "export", 1, 4), ("erasure", "erasure", connections[-1], 4)])]
-    d.title(f"As the records grow ({connections[-1]} connections; import and export: one, records a second)")
-    for label, what, n, colour in grown:
+    grown = [("read", connections[-1], 1), ("look up", connections[-1], 2), ("create", connections[-1], 3), ("import", 1, 4), ("export", 1, 4),
+             ("erasure", connections[-1], 4)]
+    if len(cases) > 1:
+        d.title(f"As the records grow ({connections[-1]} connections; import and export: one, records a second)")
+    for what, n, colour in grown if len(cases) > 1 else ():
         rows = [(case.records, of(case, what, n)) for case in cases]
+        most = max(row["rate"] for _, row in rows)
         for at, (records, row) in enumerate(rows):
-            d.bar(f"{label}, at {records:,}" if at == 0 else f"at {records:,}", row["rate"], max(r["rate"] for _, r in rows), f"{row['rate']:,.0f}/s", colour)
+            d.bar(f"{what}, at {records:,}" if at == 0 else f"at {records:,}", row["rate"], most, f"{row['rate']:,.0f}/s", colour)
         d.gap()
     d.title("Resident memory of the server, at most, under that load")
     memory = [(case.records, case.notes["resident at most under load"]) for case in cases]
     for records, mib in memory:
         d.bar(f"{records:,} records", mib, max(m for _, m in memory), f"{mib:.0f} MiB", 1)
     d.gap()
-    for fact in facts[:2]:
+    for fact in facts[:3]:
         d.text(0, fact, "s")
         d.y += 18
     return d.svg("Rates of Tresor beside those of CivetWeb alone")
