@@ -171,7 +171,8 @@ class Case:
         """How long it took, and the results."""
         body = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines).encode()
         began = time.monotonic()
-        answer = self.world.service.request("POST", "/v1/import", data=body, content_type="application/x-ndjson", expect=200,
+        parts = (body[at:at + 65536] for at in range(0, len(body), 65536))  # each with the time-out for itself
+        answer = self.world.service.request("POST", "/v1/import", data=parts, content_type="application/x-ndjson", expect=200,
                                             purpose=self.world.activity, timeout=3600)
         took = time.monotonic() - began
         results = answer.content.splitlines()
