@@ -8,10 +8,11 @@ import subprocess
 
 COLUMNS = (("records", 9), ("what", -34), ("conns", 5), ("per s", 9), ("p50 ms", 9), ("p99 ms", 9), ("CPU µs", 8), ("client", 7), ("of (a)", 7), ("CPU/(a)", 8),
            ("of (b)", 7), ("p50/(b)", 8))
-LEGEND = """conns: connections. CPU µs: of the server, for each request or record; client: of the load's client, on the same machine. of (a): the rate over
-that of (a) with as many connections; CPU/(a): the same of the server's CPU time; of (b): over the rows of (b) with as many rows a commit as there are connections; p50/(b): the
-median time over that of such a commit. (a) answers as many bytes as a read does, to a request of as many bytes; (b) writes a session's
-row and an audit entry, for creates and imports also a record, and flushes once; imports are held against 64 rows a commit."""
+LEGEND = """conns: connections. p50, p99: of an import and an export, the whole. CPU µs: of the server, for each request or record; client: of the
+load's client, on the same machine. of (a): the rate over that of (a) with as many connections; CPU/(a): the same of the server's CPU time;
+of (b): the rate over the rows of (b) with as many rows a commit as there are connections; p50/(b): the median time over that of such a
+commit. (a) answers as many bytes as a read does, to a request of as many bytes; (b) writes a session's row and an audit entry, for creates
+and imports also a record, and flushes once; imports are held against 64 rows a commit."""
 
 
 # ---- text ----
@@ -71,7 +72,7 @@ def growth(cases):
 
 def page(facts, cases):
     table = "\n\n".join("\n".join([header(), *(line(row) for row in case.rows), notes(case)]) for case in cases)
-    return ("# What `./dev bench` measured\n\nA run on whatever machine it was; run it on yours. `tests/bench/bench.py` says how.\n\n![chart](bench.svg)\n\n" +
+    return ("# What `./dev bench` measured\n\nFigures of one machine at one time; run it on yours. `tests/bench/bench.py` says how.\n\n![chart](bench.svg)\n\n" +
             "\n".join(f"- {fact}" for fact in facts) + f"\n\n```\n{table}\n\n{growth(cases)}```\n\n{LEGEND}\n")
 
 

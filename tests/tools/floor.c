@@ -141,8 +141,8 @@ static const char schema[] =
 
 static const char *const sql[] = {
     "BEGIN IMMEDIATE",
-    "UPDATE sessions SET previous = current, current = randomblob(32), previous_at = ?2, used_at = ?2"
-    " WHERE client = printf('%022d', ?1)",
+    ("UPDATE sessions SET previous = current, current = randomblob(32), previous_at = ?2, used_at = ?2"
+     " WHERE client = printf('%022d', ?1)"),
     "INSERT INTO entries (at, subject, entry, hash) VALUES (?1, ?2, ?3, randomblob(32))",
     "INSERT INTO records (id, subject, created_at, sealed) VALUES (?1, ?2, ?3, ?4)",
     "COMMIT",
