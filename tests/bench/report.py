@@ -78,9 +78,9 @@ def page(facts, cases):
 
 # ---- chart ----
 
-STYLE = """text{font:13px system-ui,sans-serif;fill:#1f2328}.h{font-weight:600;font-size:15px}.s{fill:#59636e;font-size:12px}
+STYLE = """.b{fill:#fff}text{font:13px system-ui,sans-serif;fill:#1f2328}.h{font-weight:600;font-size:15px}.s{fill:#59636e;font-size:12px}
 .k0{fill:#8c959f}.k1{fill:#0969da}.k2{fill:#1b7c83}.k3{fill:#bc4c00}.k4{fill:#8250df}
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9198a1}.k0{fill:#656c76}.k1{fill:#4493f8}.k2{fill:#39c5cf}.k3{fill:#f0883e}.k4{fill:#ab7df8}}"""
+@media(prefers-color-scheme:dark){.b{fill:#0d1117}text{fill:#e6edf3}.s{fill:#9198a1}.k0{fill:#656c76}.k1{fill:#4493f8}.k2{fill:#39c5cf}.k3{fill:#f0883e}.k4{fill:#ab7df8}}"""
 WIDTH, LABEL, BAR, ROW = 880, 190, 440, 22
 SHOWN = (("(a)", "CivetWeb alone", 0), ("read", "read", 1), ("look up", "look up", 2), ("create", "create", 3))
 
@@ -109,7 +109,8 @@ class Drawing:
         self.y += 8
 
     def svg(self, name):
-        return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.y + 8}" role="img" aria-label="{name}"><style>{STYLE}</style>\n' +
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-16 0 {WIDTH + 16} {self.y + 8}" role="img" aria-label="{name}"><style>{STYLE}</style>\n' +
+                f'<path class="b" d="M-16 0h{WIDTH + 16}v{self.y + 8}h-{WIDTH + 16}z"/>\n' +
                 "\n".join(self.parts) + "\n</svg>\n")
 
 
