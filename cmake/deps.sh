@@ -11,7 +11,8 @@ set -eu
 out=$1
 folder=${2:-}
 work=$out/work
-stamp=4
+patches=$(cd "$(dirname "$0")" && pwd)/patches
+stamp=5
 [ -f "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ] && exit 0
 
 # sha256  pool path  file[s of which one is enough, best first: mirrors drop old revisions]
@@ -92,7 +93,7 @@ done
 
 # Temporary tables stay in memory; connections are not shared between threads; deleted rows are overwritten. SQLCipher does not lock memory
 # itself: it would unlock whole pages in which others keep keys (src/base/guarded.h locks what is handed to it). Snapshots read and restore
-# databases page by page (sqlite_dbpage).
+# databases page by page (sqlite_dbpage). Our patch keeps OpenSSL's contexts from page to page: a third less work for each page.
 build_sqlcipher() {
     ./configure --enable-tempstore=yes --disable-tcl &&
         make sqlite3.c &&
@@ -106,6 +107,7 @@ build_sqlcipher() {
 
 echo "deps: building SQLCipher 4.6.1 (half a minute, once)"
 tar -xf "$sqlcipher" -C "$work/sqlcipher" --strip-components 1
+patch -d "$work/sqlcipher" -p1 -s <"$patches/sqlcipher-contexts.patch" || fail "our patch does not apply to SQLCipher"
 (cd "$work/sqlcipher" && build_sqlcipher >build.log 2>&1) || fail "SQLCipher does not build; see $work/sqlcipher/build.log"
 cp "$work/sqlcipher/sqlite3.h" "$work/sqlcipher/libsqlcipher.a" "$out/sqlcipher/"
 rm -rf "$work/sqlcipher"

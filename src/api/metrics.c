@@ -36,6 +36,9 @@ static void store_metrics(tr_buf *out, const tr_store_stats *s) {
     one(out, "store_failures_total", "counter", "Group commits that failed.", (int64_t)s->failures);
     head(out, "store_commit_seconds_total", "counter", "Time spent in group commits.");
     tr_buf_printf(out, "tresor_store_commit_seconds_total %.6f\n", (double)s->commit_us / 1e6);
+    head(out, "snapshot_stop_seconds", "gauge",
+         "The longest that the beginning of a snapshot or of a piece of the log kept the writer.");
+    tr_buf_printf(out, "tresor_snapshot_stop_seconds %.6f\n", (double)s->moment_stop_us / 1e6);
     one(out, "store_queue", "gauge", "Write jobs waiting.", s->queued);
     one(out, "store_failed", "gauge", "1 while the last group commit failed.", s->failed);
     one(out, "audit_entries", "counter", "Newest entry of the audit log.", (int64_t)s->audit_seq);

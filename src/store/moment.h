@@ -10,7 +10,12 @@
  * costs the writer microseconds: on connections of its own a read transaction begins in each database,
  * between two groups. Until it is ended, the WALs cannot be emptied. Used by one thread at a time. */
 typedef struct tr_moment tr_moment;
-enum { TR_IN_VAULT = 1, TR_IN_KEYS = 2, TR_IN_AUDIT = 4 };
+enum {
+    TR_IN_VAULT = 1,
+    TR_IN_KEYS = 2,
+    TR_IN_AUDIT = 4,
+    TR_BY_MANY = 8 /* tr_moment_read is to use the processors there are, up to four */
+};
 
 typedef struct tr_moment_database {
     const char *name; /* "vault.db" */
@@ -28,11 +33,22 @@ typedef struct tr_moment_info {
 
 tr_status tr_moment_begin(tr_store *store, int databases, tr_moment **out, tr_error *err);
 const tr_moment_info *tr_moment_about(const tr_moment *moment);
-/* Every page of every database, in order; `database` is the place in the info, `number` counts from 1. What a
- * page holds for the cipher alone is zero, so that a page that did not change reads the same again. Plain: it
- * is for the sealed stream of a snapshot. */
-typedef tr_status (*tr_page_fn)(void *context, size_t database, uint32_t number, tr_bytes content,
-                                tr_error *err);
+
+#define TR_STAMP_LEN 16
+
+/* `database` is the place in the info, `number` counts from 1. The content is plain: it is for the sealed
+ * stream of a snapshot. What it holds for the cipher alone is zero. The stamp is another one each time the
+ * page is written, whatever is written: the random vector under which it lies in the file. The page that
+ * SQLite never uses, that with byte 2^30, is zeros with a stamp of zeros. */
+typedef struct tr_db_page {
+    size_t database;
+    uint32_t number;
+    tr_bytes content;
+    uint8_t stamp[TR_STAMP_LEN];
+} tr_db_page;
+
+typedef tr_status (*tr_page_fn)(void *context, const tr_db_page *page, tr_error *err);
+/* Every page of every database, in order, in the caller's thread; other threads read ahead. */
 tr_status tr_moment_read(tr_moment *moment, tr_page_fn fn, void *context, tr_error *err);
 void tr_moment_end(tr_moment *moment); /* NULL is fine */
 

@@ -68,6 +68,7 @@ tr_status tr_nested(tr_db *tx, tr_job_fn fn, void *context, tr_error *err);
 typedef struct tr_store_stats {
     uint64_t groups, jobs, failures; /* since start */
     uint64_t commit_us;              /* time spent in commits */
+    uint64_t moment_stop_us;         /* the longest that a moment's beginning kept the writer */
     uint64_t audit_seq;              /* newest entry */
     int64_t vault_bytes, keys_bytes, audit_bytes;
     int queued;

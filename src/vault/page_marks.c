@@ -10,7 +10,7 @@
 
 #include "vault/snapshot_internal.h"
 
-#define MAGIC       "TRMARKS1"
+#define MAGIC       "TRMARKS2"
 #define MAGIC_LEN   8
 #define MARK_LEN    16
 #define KEY_LEN     32
@@ -168,13 +168,13 @@ static bool read_old(tr_page_marks *m, size_t database, uint32_t number, uint8_t
     return m->compare && fread(mark, 1, MARK_LEN, m->old) == MARK_LEN;
 }
 
-tr_status tr_page_marks_page(tr_page_marks *m, size_t database, uint32_t number, tr_bytes content,
-                             bool *differs, tr_error *err) {
+tr_status tr_page_marks_page(tr_page_marks *m, const tr_db_page *page, bool *differs, tr_error *err) {
+    const tr_bytes stamp = {page->stamp, sizeof page->stamp};
     uint8_t old[MARK_LEN], mark[TR_SHA256_LEN];
-    tr_status st = mark_of(m, database, number, content, mark, err);
+    tr_status st = mark_of(m, page->database, page->number, stamp, mark, err);
     if (st != TR_OK)
         return st;
-    *differs = !read_old(m, database, number, old) || memcmp(old, mark, sizeof old) != 0;
+    *differs = !read_old(m, page->database, page->number, old) || memcmp(old, mark, sizeof old) != 0;
     return fwrite(mark, 1, MARK_LEN, m->new) == MARK_LEN ? TR_OK
                                                          : tr_fail_errno(err, TR_PAGE_MARKS, "cannot write");
 }

@@ -1,16 +1,19 @@
 /* What the pages of the newest snapshot were, so that the next one need hold only those that differ. Not for
  * other layers.
  *
- * One file in the data folder: the snapshot's id, then 16 bytes of HMAC-SHA-256 for each page, under a key
- * that lies in the same file, wrapped by the master key: without it a mark tells nothing of a page, not even
- * that it is a page one knows. It is read and written as a stream beside the pages, whatever the size of the
- * vault. A file that is missing, damaged, of another form or not to be opened any more is as good as none:
- * then the next snapshot is a full one. A mark that is damaged makes one page travel that need not.
+ * One file in the data folder: the snapshot's id, then for each page 16 bytes of HMAC-SHA-256 of its place
+ * and its stamp (store/moment.h), under a key that lies in the same file, wrapped by the master key: without
+ * it nobody can make the mark of a page that has changed, so that it would be left out. A page that was
+ * written again as it was travels too. The file is read and written as a stream beside the pages, whatever
+ * the size of the vault. A file that is missing, damaged, of another form or not to be opened any more is as
+ * good as none: then the next snapshot is a full one. A mark that is damaged makes one page travel that need
+ * not.
  */
 #ifndef TR_VAULT_PAGE_MARKS_H
 #define TR_VAULT_PAGE_MARKS_H
 
 #include "crypto/keyring.h"
+#include "store/moment.h"
 #include "vault/snapshot_format.h"
 
 #define TR_PAGE_MARKS "backup.pages" /* in the data folder */
@@ -28,8 +31,7 @@ bool tr_page_marks_fit(const tr_page_marks *marks, const tr_snapshot_head *head)
 tr_status tr_page_marks_begin(tr_page_marks *marks, const tr_snapshot_head *head, bool compare,
                               tr_error *err);
 /* Every page, in order. *differs: from the old one, or there is nothing to compare with. */
-tr_status tr_page_marks_page(tr_page_marks *marks, size_t database, uint32_t number, tr_bytes content,
-                             bool *differs, tr_error *err);
+tr_status tr_page_marks_page(tr_page_marks *marks, const tr_db_page *page, bool *differs, tr_error *err);
 /* The new ones take the place of the old ones: when the snapshot is in place. */
 tr_status tr_page_marks_commit(tr_page_marks *marks, tr_error *err);
 void tr_page_marks_close(tr_page_marks *marks); /* NULL is fine */

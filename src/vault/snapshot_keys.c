@@ -33,15 +33,14 @@ struct writing {
     bool partial;
 };
 
-static tr_status write_page(void *context, size_t database, uint32_t number, tr_bytes content,
-                            tr_error *err) {
+static tr_status write_page(void *context, const tr_db_page *page, tr_error *err) {
     const struct writing *w = context;
     if (w->state->stop)
         return tr_fail(err, TR_E_DRAINING, NULL, "the vault is shutting down");
     bool differs = true;
-    tr_status st = w->marks ? tr_page_marks_page(w->marks, database, number, content, &differs, err) : TR_OK;
+    tr_status st = w->marks ? tr_page_marks_page(w->marks, page, &differs, err) : TR_OK;
     return st == TR_OK && (differs || !w->partial)
-               ? tr_snapshot_writer_page(w->writer, database, number, content, err)
+               ? tr_snapshot_writer_page(w->writer, page->database, page->number, page->content, err)
                : st;
 }
 
@@ -235,10 +234,9 @@ struct part {
     tr_snapshot_writer *writer;
 };
 
-static tr_status write_part(void *context, size_t database, uint32_t number, tr_bytes content,
-                            tr_error *err) {
+static tr_status write_part(void *context, const tr_db_page *page, tr_error *err) {
     const struct part *p = context;
-    return tr_snapshot_writer_page(p->writer, database, number, content, err);
+    return tr_snapshot_writer_page(p->writer, page->database, page->number, page->content, err);
 }
 
 /* Upon the copy that is there, in the place of the changes that are. */

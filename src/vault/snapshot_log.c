@@ -26,7 +26,8 @@
 /* With the log's mutex held. Before a log has begun, what was noted of changes is of no use. */
 static tr_status begin_log(tr_vault *vault, const tr_uuid *id, tr_moment **moment, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
-    tr_status st = tr_moment_begin_changed(vault->store, LOGGED, &state->log_changed, moment, err);
+    tr_status st =
+        tr_moment_begin_changed(vault->store, LOGGED | TR_BY_MANY, &state->log_changed, moment, err);
     tr_changed_clear(&state->log_changed, LOGGED);
     if (st != TR_OK)
         return st;
@@ -50,7 +51,7 @@ tr_status tr_log_moment(tr_vault *vault, const tr_uuid *id, tr_moment **moment, 
     if (state->shipping && !state->log_on)
         st = begin_log(vault, id, moment, err);
     else
-        st = tr_moment_begin(vault->store, LOGGED, moment, err);
+        st = tr_moment_begin(vault->store, LOGGED | TR_BY_MANY, moment, err);
     if (st == TR_OK)
         tr_snapshot_describe(vault, tr_moment_about(*moment), TR_SNAPSHOT_FULL, id, head);
     if (st == TR_OK && state->log_on) {
@@ -95,10 +96,9 @@ static tr_status write_hashed(void *context, tr_bytes bytes, tr_error *err) {
     return st == TR_OK ? tr_hash_update(cut->hash, bytes.data, bytes.len, err) : st;
 }
 
-static tr_status write_page(void *context, size_t database, uint32_t number, tr_bytes content,
-                            tr_error *err) {
+static tr_status write_page(void *context, const tr_db_page *page, tr_error *err) {
     const struct cut *cut = context;
-    return tr_snapshot_writer_page(cut->writer, database, number, content, err);
+    return tr_snapshot_writer_page(cut->writer, page->database, page->number, page->content, err);
 }
 
 /* Pages behind the old end travel in any case. False: this is no continuation of what was shipped. */

@@ -12,11 +12,10 @@ typedef struct copy {
     uint32_t seen;
 } copy;
 
-static tr_status copy_page(void *context, size_t database, uint32_t number, tr_bytes content, tr_error *err) {
+static tr_status copy_page(void *context, const tr_db_page *page, tr_error *err) {
     copy *c = context;
-    (void)database;
     c->seen++;
-    return tr_pages_write(c->pages, number, content, err);
+    return tr_pages_write(c->pages, page->number, page->content, err);
 }
 
 static void copy_begin(copy *c, fixture *f, tr_moment *moment) {
@@ -166,6 +165,58 @@ static void patches_that_cannot_be_are_refused(void **state) {
     copy_end(&c);
 }
 
+/* SQLite never uses the page with byte 2^30. Here that page lies where a small database has it. */
+#define LOCK_BYTE 0x40000u
+#define LOCK_PAGE (LOCK_BYTE / 4096 + 1)
+
+static int move_lock_byte(void **state) {
+    (void)sqlite3_test_control(SQLITE_TESTCTRL_PENDING_BYTE, LOCK_BYTE);
+    return fixture_up(state);
+}
+
+static int put_lock_byte_back(void **state) {
+    const int failed = fixture_down(state);
+    (void)sqlite3_test_control(SQLITE_TESTCTRL_PENDING_BYTE, 0x40000000u);
+    return failed;
+}
+
+static void look_at_copy(copy *c, int values) {
+    assert_ok(c->f, tr_pages_finish(c->pages, &c->f->err));
+    assert_int_equal(values_in(c), values);
+    copy_end(c);
+}
+
+static void a_page_that_is_never_used_is_passed_over(void **state) {
+    fixture *f = *state;
+    tr_changed changed = {0};
+    tr_moment *moment = NULL;
+    copy c;
+    put(f, 0, 20);
+    assert_ok(f, tr_moment_begin_changed(f->store, TR_IN_VAULT, &changed, &moment, &f->err));
+    assert_true(tr_moment_about(moment)->databases[0].pages < LOCK_PAGE);
+    tr_changed_clear(&changed, ALL_OF_THEM);
+    copy_begin(&c, f, moment);
+    tr_moment_end(moment);
+    for (int values = 20; values < 900; values += 293) { /* over it, and then on behind it */
+        put(f, values, values + 293);
+        assert_ok(f, tr_moment_begin_changed(f->store, TR_IN_VAULT, &changed, &moment, &f->err));
+        tr_moment_database about = tr_moment_about(moment)->databases[0];
+        assert_true(about.pages > LOCK_PAGE);
+        tr_page_set_add(&changed.sets[0],
+                        LOCK_PAGE); /* a log adds every page by which a database has grown */
+        assert_ok(f, tr_pages_patch(c.pages, &about, &f->err));
+        assert_ok(f, tr_moment_read_changed(moment, &changed, copy_page, &c, &f->err));
+        tr_moment_end(moment);
+        tr_changed_clear(&changed, ALL_OF_THEM);
+    }
+    look_at_copy(&c, 20 + 4 * 293);
+    assert_ok(f, tr_moment_begin(f->store, TR_IN_VAULT | TR_BY_MANY, &moment, &f->err));
+    copy_begin(&c, f, moment);
+    assert_int_equal(c.seen, tr_moment_about(moment)->databases[0].pages);
+    tr_moment_end(moment);
+    look_at_copy(&c, 20 + 4 * 293);
+}
+
 static void sets_of_pages(void **state) {
     tr_page_set set = {0};
     const uint32_t numbers[] = {1, 8, 9, 4096, 4097, 1000000};
@@ -192,6 +243,8 @@ int main(void) {
                                         fixture_down),
         cmocka_unit_test_setup_teardown(a_copy_keeps_up, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(patches_that_cannot_be_are_refused, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(a_page_that_is_never_used_is_passed_over, move_lock_byte,
+                                        put_lock_byte_back),
         cmocka_unit_test(sets_of_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

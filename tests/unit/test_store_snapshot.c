@@ -29,15 +29,15 @@ static void end_pages(copy *c) {
     c->pages = NULL;
 }
 
-static tr_status copy_page(void *context, size_t database, uint32_t number, tr_bytes content, tr_error *err) {
+static tr_status copy_page(void *context, const tr_db_page *page, tr_error *err) {
     copy *c = context;
-    if (number == 1) {
+    if (page->number == 1) {
         end_pages(c);
-        const tr_moment_database *about = &c->info->databases[database];
+        const tr_moment_database *about = &c->info->databases[page->database];
         assert_ok(c->f, tr_pages_open(c->dir, about, key_of(c, about->name), &c->pages, &c->f->err));
     }
     c->seen++;
-    return tr_pages_write(c->pages, number, content, err);
+    return tr_pages_write(c->pages, page->number, page->content, err);
 }
 
 static void copy_begin(copy *c, fixture *f) {
@@ -71,7 +71,7 @@ static tr_store *copy_open(copy *c, tr_moment *moment) {
     return store;
 }
 
-enum { ALL_OF_THEM = TR_IN_VAULT | TR_IN_KEYS | TR_IN_AUDIT };
+enum { ALL_OF_THEM = TR_IN_VAULT | TR_IN_KEYS | TR_IN_AUDIT | TR_BY_MANY };
 
 static bool has(fixture *f, tr_store *store, const char *name) {
     tr_db *db = NULL;
@@ -115,12 +115,11 @@ static void a_moment_is_copied(void **state) {
     copy_end(&c);
 }
 
-static tr_status sum_page(void *context, size_t database, uint32_t number, tr_bytes content, tr_error *err) {
+static tr_status sum_page(void *context, const tr_db_page *page, tr_error *err) {
     copy *c = context;
     c->seen++;
-    (void)database, (void)number;
-    const tr_bytes parts[] = {{c->sum, sizeof c->sum}, content};
-    return tr_sha256(parts, 2, c->sum, err);
+    const tr_bytes parts[] = {{c->sum, sizeof c->sum}, page->content, {page->stamp, sizeof page->stamp}};
+    return tr_sha256(parts, 3, c->sum, err);
 }
 
 static void sum_of(fixture *f, copy *c) {

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 #include "store/store.h"
 
@@ -270,6 +271,7 @@ struct tr_store {
     tr_checkpointer *checkpointer;
     tr_changes *changes;
     tr_writer *writer;
+    atomic_llong moment_stop_us; /* the longest that a moment's beginning kept the writer */
 };
 
 #endif

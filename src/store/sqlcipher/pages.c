@@ -15,10 +15,9 @@
 
 #include "store/sqlcipher/engine.h"
 
-#define PAGE_SIZE     4096
-#define PENDING_BYTE_ 0x40000000u /* SQLite locks it, and never uses the page that it is in */
-#define AT_VERSIONS   18          /* in the first page: 2 each in WAL mode, 1 with a journal */
-#define AT_PAGES      28          /* how many pages there are, 4 bytes, big endian */
+#define PAGE_SIZE   4096
+#define AT_VERSIONS 18 /* in the first page: 2 each in WAL mode, 1 with a journal */
+#define AT_PAGES    28 /* how many pages there are, 4 bytes, big endian */
 
 static const char sql_write[] = "UPDATE sqlite_dbpage SET data = ?2 WHERE pgno = ?1";
 static const char *const sql_begin[] = {"PRAGMA cipher_log_level = NONE",
@@ -124,13 +123,19 @@ static bool all_came(const tr_pages *p) {
     return p->written == p->count || (p->patching && p->count == p->before);
 }
 
+/* SQLite locks a byte of it, the one at 2^30, and never uses it. By this call only SQLite says which it is:
+ * tests move it. */
+static uint32_t lock_page(void) {
+    return (uint32_t)sqlite3_test_control(SQLITE_TESTCTRL_PENDING_BYTE, 0u) / PAGE_SIZE + 1;
+}
+
 tr_status tr_pages_write(tr_pages *p, uint32_t number, tr_bytes content, tr_error *err) {
     if (!may_come(p, number) || number > p->count || content.len != PAGE_SIZE)
         return tr_fail(err, TR_E_CORRUPT, tr_db_name(p->conn.kind), "a page is missing, or of another size");
     p->written = number;
     if (number == 1)
         return put_first(p, (const uint8_t *)content.data, err);
-    return number == PENDING_BYTE_ / PAGE_SIZE + 1 ? TR_OK : put(p, number, content.data, err);
+    return number == lock_page() ? TR_OK : put(p, number, content.data, err);
 }
 
 tr_status tr_pages_patch(tr_pages *p, const tr_moment_database *database, tr_error *err) {

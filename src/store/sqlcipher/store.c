@@ -161,6 +161,7 @@ static int64_t size_of(const tr_store *store, tr_db_kind kind) {
 
 void tr_store_get_stats(tr_store *store, tr_store_stats *out) {
     tr_writer_stats(store->writer, out);
+    out->moment_stop_us = (uint64_t)store->moment_stop_us;
     out->vault_bytes = size_of(store, TR_DB_VAULT);
     out->keys_bytes = size_of(store, TR_DB_KEYS);
     out->audit_bytes = size_of(store, TR_DB_AUDIT);
