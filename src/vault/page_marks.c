@@ -35,17 +35,13 @@ struct tr_page_marks {
     size_t reading;        /* the database whose old marks are next, and one more */
 };
 
-static tr_status mark_of(const tr_page_marks *m, size_t database, uint32_t number, tr_bytes content,
-                         uint8_t mark[TR_SHA256_LEN], tr_error *err) {
-    uint8_t place[5] = {(uint8_t)database};
-    tr_snapshot_put(place + 1, 4, number);
-    const tr_bytes parts[] = {{place, sizeof place}, content};
-    return tr_hmac_sha256(&m->key, parts, 2, mark, err);
-}
-
 /* ---- the head ---- */
 
-#define HEAD_NUMBER 0 /* no page has it */
+static tr_status mark_of_head(const tr_page_marks *m, const uint8_t head[HEAD_LEN],
+                              uint8_t mark[TR_SHA256_LEN], tr_error *err) {
+    const tr_bytes whole = {head, HEAD_LEN};
+    return tr_hmac_sha256(&m->key, &whole, 1, mark, err);
+}
 
 static bool parse_head(const uint8_t head[HEAD_LEN], tr_snapshot_head *base) {
     memcpy(base->id.bytes, head + AT_ID, sizeof base->id.bytes);
@@ -71,8 +67,7 @@ static bool read_head(tr_page_marks *m) {
                           NULL) != TR_OK ||
         m->key.len != KEY_LEN)
         return false;
-    return mark_of(m, 0, HEAD_NUMBER, (tr_bytes){head, sizeof head}, mark, NULL) == TR_OK &&
-           memcmp(mark, seen, sizeof seen) == 0;
+    return mark_of_head(m, head, mark, NULL) == TR_OK && memcmp(mark, seen, sizeof seen) == 0;
 }
 
 static tr_status write_head(tr_page_marks *m, const tr_snapshot_head *of, tr_error *err) {
@@ -94,7 +89,7 @@ static tr_status write_head(tr_page_marks *m, const tr_snapshot_head *of, tr_err
         tr_snapshot_put(to + TR_SNAPSHOT_NAME_MAX + 1, 4, of->databases[i].pages);
     }
     if (st == TR_OK)
-        st = mark_of(m, 0, HEAD_NUMBER, (tr_bytes){head, sizeof head}, mark, err);
+        st = mark_of_head(m, head, mark, err);
     if (st == TR_OK && (fwrite(head, 1, sizeof head, m->new) != sizeof head ||
                         fwrite(mark, 1, MARK_LEN, m->new) != MARK_LEN))
         st = tr_fail_errno(err, TR_PAGE_MARKS, "cannot write");
@@ -168,10 +163,20 @@ static bool read_old(tr_page_marks *m, size_t database, uint32_t number, uint8_t
     return m->compare && fread(mark, 1, MARK_LEN, m->old) == MARK_LEN;
 }
 
+/* All these have one length, so that the hash of key and message does for what HMAC does for any, at a part
+ * of its price. */
+static tr_status mark_of_page(const tr_page_marks *m, const tr_db_page *page, uint8_t mark[TR_SHA256_LEN],
+                              tr_error *err) {
+    uint8_t place[5] = {(uint8_t)page->database};
+    tr_snapshot_put(place + 1, 4, page->number);
+    const tr_bytes parts[] = {
+        {m->key.data, m->key.len}, {place, sizeof place}, {page->stamp, sizeof page->stamp}};
+    return tr_sha256(parts, 3, mark, err);
+}
+
 tr_status tr_page_marks_page(tr_page_marks *m, const tr_db_page *page, bool *differs, tr_error *err) {
-    const tr_bytes stamp = {page->stamp, sizeof page->stamp};
     uint8_t old[MARK_LEN], mark[TR_SHA256_LEN];
-    tr_status st = mark_of(m, page->database, page->number, stamp, mark, err);
+    tr_status st = mark_of_page(m, page, mark, err);
     if (st != TR_OK)
         return st;
     *differs = !read_old(m, page->database, page->number, old) || memcmp(old, mark, sizeof old) != 0;

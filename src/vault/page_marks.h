@@ -1,7 +1,7 @@
 /* What the pages of the newest snapshot were, so that the next one need hold only those that differ. Not for
  * other layers.
  *
- * One file in the data folder: the snapshot's id, then for each page 16 bytes of HMAC-SHA-256 of its place
+ * One file in the data folder: the snapshot's id, then for each page 16 bytes of a keyed SHA-256 of its place
  * and its stamp (store/moment.h), under a key that lies in the same file, wrapped by the master key: without
  * it nobody can make the mark of a page that has changed, so that it would be left out. A page that was
  * written again as it was travels too. The file is read and written as a stream beside the pages, whatever

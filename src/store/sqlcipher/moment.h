@@ -19,8 +19,8 @@ struct tr_moment {
     tr_changed *changed; /* what is asked of them; or NULL */
 };
 
-/* Read a page by this reader's connection into `into`, which has room for it. */
-tr_status tr_moment_page(tr_moment *m, size_t reader, size_t database, uint32_t number, uint8_t *into,
-                         tr_db_page *page, tr_error *err);
+/* The page of this content, which is copied to `into`, where there is room for it. */
+tr_status tr_moment_take(const tr_moment *m, size_t database, uint32_t number, tr_bytes content,
+                         uint8_t *into, tr_db_page *page, tr_error *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* All pages of a moment, in order. What takes time is to verify and decipher each page, and whoever takes the
- * pages has work with them too: so threads read ahead, each by connections of its own, whose views are of the
- * same moment. They take turns at batches of pages; a batch's place in the ring is free again when the one
- * that lay there before was handed on. */
+ * pages has work with them too: so threads read ahead, each by a connection of its own, whose view is of the
+ * same moment. Of the batches of pages each has every second, or third, or fourth; a batch's place in the
+ * ring is free again when the one that lay there before was handed on. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +10,10 @@
 #define RING        16
 #define BATCH_BYTES ((size_t)256 * 1024)
 #define BATCH_PAGES 64 /* of them at most */
+
+/* One statement for all that a reader reads: what the others read is passed over without being looked at. */
+static const char sql_share[] =
+    "SELECT pgno, data FROM sqlite_dbpage WHERE (pgno - 1) / ?1 % ?2 = ?3 AND pgno <= ?4";
 
 typedef struct batch {
     bool ready;
@@ -26,7 +30,7 @@ typedef struct reading {
     uint32_t step; /* pages of a batch */
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* what follows, and `ready` of the batches */
-    uint64_t begun, done;   /* batches that a reader has taken up; that were handed on */
+    uint64_t done;          /* batches that were handed on */
     bool stop;
     batch ring[RING];
 } reading;
@@ -37,43 +41,71 @@ typedef struct reader {
     size_t number;
 } reader;
 
-static void read_batch(reading *r, size_t by, uint64_t number, batch *b) {
-    const uint32_t pages = r->moment->info.databases[r->database].pages;
-    const uint64_t first = number * r->step + 1;
-    const size_t size = r->moment->info.databases[r->database].page_size;
-    b->status = TR_OK;
-    b->err = (tr_error){0};
-    for (b->count = 0; b->count < r->step && first + b->count <= pages; b->count++) {
-        b->status = tr_moment_page(r->moment, by, r->database, (uint32_t)first + b->count,
-                                   b->room + b->count * size, &b->pages[b->count], &b->err);
-        if (b->status != TR_OK)
-            break;
-    }
-}
-
 static uint64_t batches_of(const reading *r) {
     return ((uint64_t)r->moment->info.databases[r->database].pages + r->step - 1) / r->step;
+}
+
+/* The next rows of the statement. */
+static tr_status read_batch(const reading *r, tr_query *q, uint64_t number, batch *b, tr_error *err) {
+    const tr_moment_database *about = &r->moment->info.databases[r->database];
+    const uint64_t first = number * r->step + 1;
+    bool row = false;
+    tr_status st = TR_OK;
+    for (b->count = 0; st == TR_OK && b->count < r->step && first + b->count <= about->pages;) {
+        TR_TRY(tr_query_step(q, &row, err));
+        const int64_t page = row ? tr_col_int(q, 0) : 0;
+        const tr_bytes content = row ? tr_col_blob(q, 1) : (tr_bytes){NULL, 0};
+        if (row)
+            TR_TRY(tr_cols_ok(q, err));
+        if (page != (int64_t)(first + b->count))
+            TR_TRY(tr_fail(err, TR_E_CORRUPT, about->name, "%s ends too early", about->name));
+        st = tr_moment_take(r->moment, r->database, (uint32_t)page, content,
+                            b->room + (size_t)b->count * about->page_size, &b->pages[b->count], err);
+        b->count += st == TR_OK;
+    }
+out:
+    return st;
+}
+
+/* False: it is not wanted any more. */
+static bool wait_for_room(reading *r, uint64_t number) {
+    pthread_mutex_lock(&r->mutex);
+    while (!r->stop && number >= r->done + RING)
+        pthread_cond_wait(&r->changed, &r->mutex);
+    const bool go_on = !r->stop;
+    pthread_mutex_unlock(&r->mutex);
+    return go_on;
 }
 
 static void *read_ahead(void *context) {
     const reader *own = context;
     reading *r = own->reading;
+    const size_t readers = r->moment->readers;
     const uint64_t all = batches_of(r);
-    pthread_mutex_lock(&r->mutex);
-    while (!r->stop && r->begun < all) {
-        if (r->begun == r->done + RING) {
-            pthread_cond_wait(&r->changed, &r->mutex);
-            continue;
-        }
-        const uint64_t number = r->begun++;
+    tr_error err = {0};
+    tr_query q;
+    tr_status st = tr_query_on(&r->moment->conns[own->number][r->database], sql_share, &q, &err);
+    const bool open = st == TR_OK;
+    if (open) {
+        tr_bind_int(&q, 1, r->step);
+        tr_bind_int(&q, 2, (int64_t)readers);
+        tr_bind_int(&q, 3, (int64_t)own->number);
+        tr_bind_int(&q, 4, r->moment->info.databases[r->database].pages);
+    }
+    for (uint64_t number = own->number; number < all && wait_for_room(r, number); number += readers) {
         batch *b = &r->ring[number % RING];
-        pthread_mutex_unlock(&r->mutex);
-        read_batch(r, own->number, number, b);
+        b->count = 0;
+        if (st == TR_OK)
+            st = read_batch(r, &q, number, b, &err);
+        b->status = st;
+        b->err = err;
         pthread_mutex_lock(&r->mutex);
         b->ready = true;
         pthread_cond_broadcast(&r->changed);
+        pthread_mutex_unlock(&r->mutex);
     }
-    pthread_mutex_unlock(&r->mutex);
+    if (open)
+        tr_query_end(&q);
     return NULL;
 }
 
@@ -106,29 +138,35 @@ static tr_status take_batches(reading *r, tr_page_fn fn, void *context, tr_error
         r->done++;
         pthread_cond_broadcast(&r->changed);
     }
+    pthread_mutex_unlock(&r->mutex);
+    return st;
+}
+
+static void stop_readers(reading *r, reader *readers, size_t count) {
+    pthread_mutex_lock(&r->mutex);
     r->stop = true;
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->mutex);
-    return st;
+    for (size_t i = 0; i < count; i++)
+        pthread_join(readers[i].thread, NULL);
 }
 
 static tr_status read_database(reading *r, tr_page_fn fn, void *context, tr_error *err) {
     reader readers[TR_MOMENT_READERS];
     size_t started = 0;
     tr_status st = TR_OK;
-    r->begun = r->done = 0;
+    r->done = 0;
     r->stop = false;
     for (size_t i = 0; i < RING; i++)
         r->ring[i].ready = false;
-    for (; started < r->moment->readers; started++) {
+    for (; started < r->moment->readers && st == TR_OK; started += st == TR_OK) {
         readers[started] = (reader){.reading = r, .number = started};
         if (pthread_create(&readers[started].thread, NULL, read_ahead, &readers[started]) != 0)
-            break; /* fewer do as well */
+            st = tr_fail(err, TR_E_NOMEM, NULL, "cannot start a thread");
     }
-    st = started > 0 ? take_batches(r, fn, context, err)
-                     : tr_fail(err, TR_E_NOMEM, NULL, "cannot start a thread");
-    for (size_t i = 0; i < started; i++)
-        pthread_join(readers[i].thread, NULL);
+    if (st == TR_OK)
+        st = take_batches(r, fn, context, err);
+    stop_readers(r, readers, started);
     return st;
 }
 

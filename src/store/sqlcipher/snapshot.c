@@ -160,13 +160,24 @@ void tr_moment_end(tr_moment *m) {
 
 /* ---- read ---- */
 
-tr_status tr_moment_page(tr_moment *m, size_t reader, size_t database, uint32_t number, uint8_t *into,
-                         tr_db_page *page, tr_error *err) {
+tr_status tr_moment_take(const tr_moment *m, size_t database, uint32_t number, tr_bytes content,
+                         uint8_t *into, tr_db_page *page, tr_error *err) {
     const tr_moment_database *about = &m->info.databases[database];
     const size_t size = about->page_size, reserved = m->reserved[database];
+    if (content.len != size || size > TR_PAGE_MAX)
+        return tr_fail(err, TR_E_CORRUPT, about->name, "a page of %s cannot be read", about->name);
+    memcpy(into, content.data, size);
+    *page = (tr_db_page){.database = database, .number = number, .content = {into, size}};
+    memcpy(page->stamp, into + size - reserved, sizeof page->stamp);
+    memset(into + size - reserved, 0, reserved);
+    return TR_OK;
+}
+
+static tr_status read_page(tr_moment *m, size_t database, uint32_t number, uint8_t *into, tr_db_page *page,
+                           tr_error *err) {
     bool row = false;
     tr_query q;
-    tr_status st = tr_query_on(&m->conns[reader][database], sql_page, &q, err);
+    tr_status st = tr_query_on(&m->conns[0][database], sql_page, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_int(&q, 1, number);
@@ -174,12 +185,7 @@ tr_status tr_moment_page(tr_moment *m, size_t reader, size_t database, uint32_t 
     tr_bytes content = row ? tr_col_blob(&q, 0) : (tr_bytes){NULL, 0};
     if (row)
         TR_TRY(tr_cols_ok(&q, err));
-    if (content.len != size || size > TR_PAGE_MAX)
-        TR_TRY(tr_fail(err, TR_E_CORRUPT, about->name, "a page of %s cannot be read", about->name));
-    memcpy(into, content.data, size);
-    *page = (tr_db_page){.database = database, .number = number, .content = {into, size}};
-    memcpy(page->stamp, into + size - reserved, sizeof page->stamp);
-    memset(into + size - reserved, 0, reserved);
+    st = tr_moment_take(m, database, number, content, into, page, err);
 out:
     tr_query_end(&q);
     return st;
@@ -192,7 +198,7 @@ static tr_status read_set(tr_moment *m, size_t database, const tr_page_set *set,
     for (uint32_t number = 0; st == TR_OK && (number = tr_page_set_next(set, number)) > 0;) {
         if (number > m->info.databases[database].pages)
             break;
-        st = tr_moment_page(m, 0, database, number, room, &page, err);
+        st = read_page(m, database, number, room, &page, err);
         if (st == TR_OK)
             st = fn(context, &page, err);
     }
