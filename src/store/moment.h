@@ -8,7 +8,8 @@
 
 /* The pages of some databases at one committed moment, read while writes go on. Beginning one is a job that
  * costs the writer microseconds: on connections of its own a read transaction begins in each database,
- * between two groups. Until it is ended, the WALs cannot be emptied. Used by one thread at a time. */
+ * between two groups. Until it is ended, the WALs cannot be emptied and grow by what is written. Used by one
+ * thread at a time. */
 typedef struct tr_moment tr_moment;
 enum {
     TR_IN_VAULT = 1,

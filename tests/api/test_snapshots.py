@@ -327,3 +327,5 @@ def test_metrics_tell_of_the_newest(served, world):
     assert "tresor_snapshots 1\n" in text and f"tresor_snapshot_bytes {made['bytes']}\n" in text
     assert "tresor_snapshot_ok 1\n" in text and "tresor_snapshot_age_seconds " in text
     assert "tresor_snapshot_duration_seconds " in text
+    stop = next(line for line in text.splitlines() if line.startswith("tresor_snapshot_stop_seconds "))
+    assert 0 < float(stop.split()[1]) < 5  # a bound that holds on any machine; tests/bench/snapshots.py measures it

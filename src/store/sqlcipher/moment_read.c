@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/guarded.h"
 #include "store/sqlcipher/moment.h"
 
 #define RING        16
@@ -172,7 +173,7 @@ static tr_status read_database(reading *r, tr_page_fn fn, void *context, tr_erro
 
 tr_status tr_moment_read(tr_moment *m, tr_page_fn fn, void *context, tr_error *err) {
     reading *r = calloc(1, sizeof *r);
-    uint8_t *rooms = malloc(RING * BATCH_BYTES);
+    uint8_t *rooms = tr_guarded_alloc(RING * BATCH_BYTES); /* mapped for itself: given back whole */
     tr_status st = r && rooms ? TR_OK : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     if (st == TR_OK) {
         r->moment = m;
@@ -190,9 +191,8 @@ tr_status tr_moment_read(tr_moment *m, tr_page_fn fn, void *context, tr_error *e
     if (r && rooms) {
         pthread_cond_destroy(&r->changed);
         pthread_mutex_destroy(&r->mutex);
-        tr_wipe(rooms, RING * BATCH_BYTES);
     }
-    free(rooms);
+    tr_guarded_free(rooms);
     free(r);
     return st;
 }
