@@ -130,6 +130,36 @@ static bool has(const tr_response *response, const char *name) {
     return false;
 }
 
+/* What OWASP's REST and secure-headers lists ask of every answer. A handler's own value takes the place of
+ * one: a page has its style sheet, a public document may be kept. */
+static const struct promised {
+    const char *name, *value;
+    bool tls; /* means nothing on a plain connection (RFC 6797, 7.2) */
+} promised[] = {
+    {"Cache-Control", "no-store", false},
+    {"X-Content-Type-Options", "nosniff", false},
+    {"Strict-Transport-Security", "max-age=63072000; includeSubDomains", true},
+    {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'", false},
+    {"X-Frame-Options", "DENY", false},
+    {"Referrer-Policy", "no-referrer", false},
+    {"Permissions-Policy",
+     "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(), "
+     "geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), "
+     "picture-in-picture=(), publickey-credentials-get=(), screen-wake-lock=(), usb=(), web-share=(), "
+     "xr-spatial-tracking=()",
+     false},
+    {"Cross-Origin-Opener-Policy", "same-origin", false},
+    {"Cross-Origin-Embedder-Policy", "require-corp", false},
+    {"Cross-Origin-Resource-Policy", "same-origin", false},
+    {"X-Permitted-Cross-Domain-Policies", "none", false},
+};
+
+static void put_promised(sink *s, const tr_exchange *x, const tr_response *response) {
+    for (size_t i = 0; i < sizeof promised / sizeof promised[0]; i++)
+        if ((!promised[i].tls || x->server->tls) && !has(response, promised[i].name))
+            put_field(s, promised[i].name, promised[i].value);
+}
+
 static void put_head(sink *s, const tr_exchange *x, const tr_response *response, bool no_content) {
     char text[64], id[TR_UUID_TEXT], date[32];
     const char *reason = mg_get_response_code_text(x->conn, response->status);
@@ -141,14 +171,7 @@ static void put_head(sink *s, const tr_exchange *x, const tr_response *response,
     put_field(s, "X-Request-Id", id);
     format_date(date);
     put_field(s, "Date", date);
-    if (!has(response, "Cache-Control"))
-        put_field(s, "Cache-Control", "no-store");
-    put_field(s, "X-Content-Type-Options", "nosniff");
-    if (x->server->tls)
-        put_field(s, "Strict-Transport-Security", "max-age=63072000");
-    if (!has(response, "Content-Security-Policy"))
-        put_field(s, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
-    put_field(s, "Referrer-Policy", "no-referrer");
+    put_promised(s, x, response);
     for (int i = 0; i < response->header_count; i++)
         put_field(s, response->headers[i].name, response->headers[i].value);
     if (response->content_type && !no_content)

@@ -2,9 +2,8 @@
  * only).
  *
  * It parses, limits, hands each request to one handler and sends the response. It adds to every response:
- * X-Request-Id, Date, Cache-Control: no-store (unless the handler set one), X-Content-Type-Options: nosniff,
- * Strict-Transport-Security (over TLS), Content-Security-Policy: default-src 'none'; frame-ancestors 'none'
- * (unless set), Referrer-Policy: no-referrer, Content-Length (also for HEAD, whose body is not sent; a
+ * X-Request-Id, Date, the fields of the table in respond.c (no caching, nothing sniffed, framed or referred
+ * to; a handler's own value takes the place of one), Content-Length (also for HEAD, whose body is not sent; a
  * streamed body is chunked instead). What CivetWeb itself would answer (bad request line, header too large,
  * time-out) goes out as a problem document (RFC 9457) too. A request whose body the handler did not read to
  * the end: up to 64 KiB are drained, else the connection is closed.

@@ -32,5 +32,8 @@ typedef struct tr_register_form {
     void (*foot)(tr_buf *out);
 } tr_register_form;
 extern const tr_register_form tr_register_csv, tr_register_html;
+/* All that is between <style> and </style> of the HTML: its hash is what a Content-Security-Policy may allow.
+ */
+extern const char tr_register_style[];
 
 #endif

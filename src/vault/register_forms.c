@@ -140,10 +140,7 @@ const tr_register_form tr_register_csv = {csv_head, csv_entry, csv_foot};
 
 /* ---- HTML ---- */
 
-static const char page_head[] =
-    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-    "<title>Records of processing activities</title>\n"
-    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<style>\n"
+const char tr_register_style[] =
     "body{font:15px/1.45 sans-serif;margin:2em auto;max-width:60em;padding:0 "
     "1em;color:#111;background:#fff}\n"
     "h1{font-size:1.6em;margin:0 0 .2em}h2{font-size:1.2em;margin:2em 0 .4em}\n"
@@ -153,13 +150,17 @@ static const char page_head[] =
     "td{white-space:pre-wrap;overflow-wrap:anywhere}.none{color:#555;font-style:italic}\n"
     "@media "
     "print{body{margin:0;max-width:none;font-size:10pt}article{break-inside:avoid}h2{break-after:avoid}"
-    "th{background:none}}\n"
-    "</style></head><body>\n<h1>Records of processing activities</h1>\n";
+    "th{background:none}}\n";
 
 static void html_head(tr_buf *out, int64_t now) {
     char time[TR_TIME_TEXT];
     time_text(time, now);
-    tr_buf_puts(out, page_head);
+    tr_buf_printf(out,
+                  "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+                  "<title>Records of processing activities</title>\n"
+                  "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+                  "<style>%s</style></head><body>\n<h1>Records of processing activities</h1>\n",
+                  tr_register_style);
     tr_buf_printf(out, "<p>Art. 12 FADP (SR 235.1), Art. 30 GDPR. As of <time>%s</time>.</p>\n<main>\n",
                   time);
 }
