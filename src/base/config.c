@@ -62,7 +62,12 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
     X(deadline_rule, TEXT, "fadp", 0, 0,                                                                     \
       "when data subjects' requests are due: fadp (30 days) or gdpr (one month)")                            \
     X(time_zone, TEXT, "Europe/Zurich", 0, 0, "the controller's time zone, in which their days are counted") \
-    X(extension_days, NUMBER, "60", 1, 365, "how many days such a request may be put off at most (fadp)")
+    X(extension_days, NUMBER, "60", 1, 365, "how many days such a request may be put off at most (fadp)")    \
+    X(confine, TEXT, "yes", 0, 0,                                                                            \
+      "confine the server to its files and system calls: yes (as far as the kernel can), strict, no")        \
+    X(run_as, TEXT, "", 0, 0,                                                                                \
+      "USER or USER:GROUP that a server started by root becomes; empty: it stays root")                      \
+    X(hsm_paths, TEXT, "", 0, 0, "files and folders the HSM's library reads and writes, separated by a colon")
 
 enum {
 #define INDEX(field, kind, fallback, least, most, meaning) INDEX_##field,
@@ -326,6 +331,9 @@ tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr
     if (st == TR_OK && strcmp(config->deadline_rule, "fadp") != 0 &&
         strcmp(config->deadline_rule, "gdpr") != 0)
         st = tr_fail(err, TR_E_CONFIG, "deadline_rule", "must be fadp or gdpr");
+    if (st == TR_OK && strcmp(config->confine, "yes") != 0 && strcmp(config->confine, "strict") != 0 &&
+        strcmp(config->confine, "no") != 0)
+        st = tr_fail(err, TR_E_CONFIG, "confine", "must be yes, strict or no");
     if (st == TR_OK && (config->tls_cert[0] == '\0') != (config->tls_key[0] == '\0'))
         st = tr_fail(err, TR_E_CONFIG, "tls_key", "tls_cert and tls_key must be given together");
     if (st == TR_OK && config->tls_cert[0] == '\0')

@@ -52,6 +52,9 @@ typedef struct tr_config {
     int64_t backup_drill_every_s; /* a restore is tried so often (vault/drill.h); 0 = only when asked for;
                                      default 604800 */
     int64_t backup_keep_last, backup_keep_daily, backup_keep_weekly, backup_keep_monthly; /* 7, 7, 5, 12 */
+    char confine[8];      /* "yes" (default), "strict" or "no": cli/confinement.h */
+    char run_as[96];      /* whom root becomes to serve; default "": nobody else */
+    char hsm_paths[1024]; /* what an HSM's library opens; default "" */
 } tr_config;
 
 typedef struct tr_config_setting {

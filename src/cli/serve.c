@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/confinement.h"
 #include "cli/options.h"
 #include "cli/unlock.h"
 #include "cli/unseal.h"
@@ -190,6 +191,7 @@ static tr_status open_vault(service *s, const sigset_t *signals, int *stopped, t
     TR_TRY(unlock(s->config, signals, &passphrase, opened_by, stopped, err));
     if (*stopped)
         goto out;
+    TR_TRY(tr_cli_confine(s->config, err));
     st = tr_vault_open_locked(s->config, lock, &passphrase, &s->vault, err);
     lock = -1; /* the vault's */
     if (st == TR_OK)
@@ -334,6 +336,7 @@ static tr_status serve(const tr_config *config, tr_error *err) {
         tr_log(TR_LOG_WARN, "secrets.not_locked",
                TR_F_TEXT("reason", "mlock was refused: raise RLIMIT_MEMLOCK"));
     TR_TRY(tr_cli_check_listen(config, err));
+    TR_TRY(tr_cli_become(config, err));
     TR_TRY(open_vault(&s, &set, &stopped, err));
     if (stopped) {
         log_stopping(stopped);
@@ -342,6 +345,7 @@ static tr_status serve(const tr_config *config, tr_error *err) {
     TR_TRY(sweeper_start(&s.sweeper, s.vault, err));
     TR_TRY(tr_snapshots_ship(s.vault, err));
     TR_TRY(start_listeners(&s, err));
+    TR_TRY(tr_cli_become_finish(config, err));
     serve_until_told(&s, &set);
     drain(&s, &set);
 out:

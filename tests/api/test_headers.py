@@ -92,7 +92,7 @@ def test_what_is_refused_before_the_api_sees_it(vault, bytes_sent, status):
 
 @pytest.mark.flags("--metrics-listen", "127.0.0.1:0")
 def test_the_metrics_too(fresh_vault):
-    wait_until(lambda: '"listener":"metrics"' in fresh_vault.server.log())
+    wait_until(lambda: '"listener":"metrics"' in fresh_vault.server.log(), "the listener of the metrics")
     port = next(entry["port"] for entry in map(json.loads, fresh_vault.server.lines) if entry.get("listener") == "metrics")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     for path, status in (("/metrics", 200), ("/nothing", 404)):
