@@ -81,6 +81,7 @@ static const struct {
     {"prctl", 0, UINT32_MAX, PR_GET_DUMPABLE},
     {"prctl", 0, UINT32_MAX, PR_SET_DUMPABLE},
     {"prctl", 0, UINT32_MAX, PR_SET_NO_NEW_PRIVS},
+    {"prctl", 0, UINT32_MAX, PR_GET_NO_NEW_PRIVS},
     {"prctl", 0, UINT32_MAX, PR_SET_VMA}};
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))

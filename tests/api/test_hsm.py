@@ -130,6 +130,26 @@ def test_what_is_written_is_read_again_after_a_restart(served):
     assert served.verify_audit()[0] == 0
 
 
+def test_a_confined_server_uses_it_too(tmp_path, hsm):
+    """hsm_paths says what the library opens; without it the files are not confined, and the log says so."""
+    vault = HsmVault(tmp_path, hsm).start()
+    try:
+        said = next(json.loads(line) for line in vault.server.lines if '"event":"confined"' in line)
+        assert said["landlock"] == 0 and "hsm_paths" in said["why"]
+        vault.stop()
+        vault.server.flags += ["--hsm-paths", f"{hsm.configuration}:{hsm.tokens}"]
+        vault.server.lines.clear()
+        vault.start()
+        said = next(json.loads(line) for line in vault.server.lines if '"event":"confined"' in line)
+        assert "hsm_paths" not in said["why"]
+        world = World(vault)
+        assert world.operator.post("/v1/keys/rotate", None).json()["version"] == 2
+        assert world.subject.get(f"/v1/subjects/{world.subject.subject}/records").json()["items"]
+    finally:
+        if vault.server.alive():
+            vault.stop()
+
+
 def test_a_hsm_that_goes_while_serving_is_503_and_comes_back(served, hsm):
     world = World(served)
     one = {"records": [{"type": "contact", "data": {"name": "Nobody"}}]}

@@ -1,6 +1,10 @@
 /* Passwords and scrypt. */
 #include "hex.h"
 
+#include <dlfcn.h>
+#include <openssl/core_names.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -58,6 +62,40 @@ static void test_hash_and_check(void **state) {
     assert_false(matches(one, "correct horse batter"));
     assert_false(matches(one, ""));
     assert_false(matches(NULL, "correct horse battery"));
+}
+
+static atomic_int derivations;
+static atomic_ullong work; /* N of the last one */
+
+/* In the place of OpenSSL's, which it calls: every scrypt comes by. */
+int EVP_KDF_derive(EVP_KDF_CTX *ctx, unsigned char *key, size_t len, const OSSL_PARAM params[]) {
+    int (*real)(EVP_KDF_CTX *, unsigned char *, size_t, const OSSL_PARAM[]) = NULL;
+    *(void **)&real = dlsym(RTLD_NEXT, "EVP_KDF_derive");
+    const OSSL_PARAM *n = OSSL_PARAM_locate_const(params, OSSL_KDF_PARAM_SCRYPT_N);
+    uint64_t value = 0;
+    if (n && OSSL_PARAM_get_uint64(n, &value))
+        work = value;
+    derivations++;
+    return real(ctx, key, len, params);
+}
+
+/* What a sign-in costs, whoever it is for: nobody (NULL: unknown or disabled), a wrong password, the right
+ * one. */
+static void test_the_same_work_for_everybody(void **state) {
+    (void)state;
+    char stored[TR_PASSWORD_HASH_MAX];
+    assert_int_equal(tr_password_hash("correct horse battery", 21, stored, NULL), TR_OK);
+    const struct {
+        const char *stored, *password;
+    } cases[] = {
+        {NULL, "correct horse battery"}, {stored, "wrong horse battery"}, {stored, "correct horse battery"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        derivations = 0;
+        work = 0;
+        (void)matches(cases[i].stored, cases[i].password);
+        assert_int_equal(derivations, 1);
+        assert_int_equal(work, 1 << 15);
+    }
 }
 
 /* A cost that was raised or lowered later still verifies: made with the vector of RFC 7914 for N = 1024, cut
@@ -182,9 +220,10 @@ static void test_gate(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scrypt),         cmocka_unit_test(test_scrypt_refuses),
-        cmocka_unit_test(test_hash_and_check), cmocka_unit_test(test_other_cost),
-        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_generate),       cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_hash_and_check), cmocka_unit_test(test_the_same_work_for_everybody),
+        cmocka_unit_test(test_other_cost),     cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_lengths),        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_gate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
