@@ -73,9 +73,10 @@ int EVP_KDF_derive(EVP_KDF_CTX *ctx, unsigned char *key, size_t len, const OSSL_
     *(void **)&real = dlsym(RTLD_NEXT, "EVP_KDF_derive");
     const OSSL_PARAM *n = OSSL_PARAM_locate_const(params, OSSL_KDF_PARAM_SCRYPT_N);
     uint64_t value = 0;
-    if (n && OSSL_PARAM_get_uint64(n, &value))
+    if (n && OSSL_PARAM_get_uint64(n, &value)) { /* not the PBKDF2 that is a part of it */
         work = value;
-    derivations++;
+        derivations++;
+    }
     return real(ctx, key, len, params);
 }
 
