@@ -17,6 +17,7 @@
 #include "http/server.h"
 #include "vault/audit.h"
 #include "vault/deadline.h"
+#include "vault/outbox.h"
 #include "vault/snapshots.h"
 #include "vault/vault.h"
 
@@ -341,6 +342,7 @@ static tr_status serve(const tr_config *config, tr_error *err) {
     }
     TR_TRY(sweeper_start(&s.sweeper, s.vault, err));
     TR_TRY(tr_snapshots_ship(s.vault, err));
+    TR_TRY(tr_outbox_start(s.vault, err));
     TR_TRY(start_listeners(&s, err));
     serve_until_told(&s, &set);
     drain(&s, &set);

@@ -110,6 +110,9 @@ static void test_defaults(void **state) {
     assert_string_equal(config.deadline_rule, "fadp");
     assert_string_equal(config.time_zone, "Europe/Zurich");
     assert_int_equal(config.extension_days, 60);
+    assert_int_equal(config.outbox_timeout_ms, 10000);
+    assert_int_equal(config.outbox_tries, 9);
+    assert_string_equal(config.smtp_url, "");
     unsetenv("TRESOR_DATA");
     assert_int_equal(LOAD_NOTHING(&config, &err), TR_OK);
     assert_string_equal(config.data, "var");
