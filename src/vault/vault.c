@@ -287,11 +287,7 @@ static tr_status sweep_once(void *context, tr_db *tx, tr_error *err) {
 
 /* Each has its turn, whatever came of the others, and takes some seconds of it at most. */
 static tr_status (*const tended[])(tr_vault *vault, bool *more, tr_error *err) = {
-    tr_erasures_resume,
-    tr_retention_sweep,
-    tr_keys_tend,
-    tr_snapshots_tend,
-    tr_outbox_tell_due,
+    tr_erasures_resume, tr_retention_sweep, tr_keys_tend, tr_snapshots_tend, tr_outbox_tell_due,
 };
 
 tr_status tr_vault_sweep(tr_vault *vault, bool *more, tr_error *err) {
