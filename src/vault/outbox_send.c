@@ -56,6 +56,7 @@ static CURLcode set_common(const tr_sender *sender, tr_attempt *a, const char *c
     CURLcode code = CURLE_OK;
     SET(CURLOPT_PRIVATE, a);
     SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L); /* a name server that hangs holds up this try only */
     SET(CURLOPT_TIMEOUT_MS, (long)sender->config->outbox_timeout_ms);
     SET(CURLOPT_PROXY, ""); /* whatever the environment says */
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
@@ -134,6 +135,9 @@ static tr_status make_mail(const tr_sender *sender, tr_attempt *a, const tr_noti
     SET(CURLOPT_URL, config->smtp_url);
     SET(CURLOPT_PROTOCOLS_STR, "smtp,smtps");
     SET(CURLOPT_USE_SSL, (long)CURLUSESSL_ALL); /* STARTTLS, or nothing is sent */
+    /* Kept connections would be ended later with the library's own time-out, which is long. */
+    SET(CURLOPT_FORBID_REUSE, 1L);
+    SET(CURLOPT_SERVER_RESPONSE_TIMEOUT, (long)(config->outbox_timeout_ms + 999) / 1000);
     if (config->smtp_user[0]) {
         SET(CURLOPT_USERNAME, config->smtp_user);
         SET(CURLOPT_PASSWORD, sender->smtp_password.data ? (const char *)sender->smtp_password.data : "");

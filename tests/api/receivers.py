@@ -1,4 +1,5 @@
 """What notices are sent to: a real HTTPS server and a real SMTP server on loopback, which fail, hang and answer late when told to."""
+import asyncio
 import base64
 import datetime
 import email
@@ -163,15 +164,15 @@ class Webhooks(Waiting):
 
 
 class Mails(Waiting):
-    """A mail server with STARTTLS, which it insists on, and a login. `refuse[address]` is a list of replies to RCPT, as above."""
+    """A mail server with STARTTLS, which it insists on, and a login. `replies[address]` is a list of replies to RCPT, the last for good;
+    a number before one is how many seconds it takes."""
 
     USER, PASSWORD = "tresor", "the mail server's own password"
 
     def __init__(self, folder):
         super().__init__()
         self.cert, key = certificate(folder, "mail")
-        self.refuse = {}
-        self.senders = set()
+        self.replies = {}
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert, key)
         with socket.socket() as free:
@@ -187,8 +188,11 @@ class Mails(Waiting):
         return AuthResult(success=good)
 
     async def handle_RCPT(self, server, session, envelope, address, options):
-        steps = self.refuse.get(address, ["250 OK"])
+        steps = self.replies.get(address, ["250 OK"])
         reply = steps.pop(0) if len(steps) > 1 else steps[0]
+        if isinstance(reply, tuple):
+            await asyncio.sleep(reply[0])
+            reply = reply[1]
         if reply.startswith("250"):
             envelope.rcpt_tos.append(address)
         return reply

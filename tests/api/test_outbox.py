@@ -299,20 +299,24 @@ def test_a_mail(world, ada, mails):
     assert all(len(line) <= 78 for line in mail.raw.decode("ascii").splitlines())
 
 
-def test_mails_that_are_not_taken(world, ada, mails):
-    mails.refuse["nobody@clinic.example"] = ["550 no such mailbox"]
-    mails.refuse["later@clinic.example"] = ["451 later", "250 OK"]
-    nobody, later = recipient(world, ada), recipient(world, ada)
-    world.operator.put(contact(nobody), {"email": "nobody@clinic.example"})
-    world.operator.put(contact(later), {"email": "later@clinic.example"})
+def test_mail_servers_that_fail(world, ada, mails):
+    mails.replies.update({"nobody@clinic.example": ["550 no such mailbox"], "later@clinic.example": ["451 later", "250 OK"],
+                          "hang@clinic.example": [(30, "250 OK")], "late@clinic.example": [(TIMEOUT_MS / 3000, "250 OK")]})
+    services = {name: recipient(world, ada) for name in ("nobody", "later", "hang", "late", "quick")}
+    for name, service in services.items():
+        world.operator.put(contact(service), {"email": f"{name}@clinic.example"})
     restrict(ada)
-    dead = wait_for(world, nobody, is_dead)
+    dead = wait_for(world, services["nobody"], is_dead)
     assert dead["problem"] == "smtp-550" and dead["attempts"] == 1
-    notice = wait_for(world, later, lambda n: n["problem"])
-    assert notice["problem"] == "smtp-451" and notice["state"] == "waiting"
-    world.operator.post(f"/v1/notices/{notice['id']}/retry", None, expect=200)
-    assert wait_for(world, later, is_sent)["id"] == notice["id"]
-    assert len(mails.wait_to("later@clinic.example")) == 1
+    for name in ("late", "quick"):
+        assert wait_for(world, services[name], is_sent)["attempts"] == 1
+    assert wait_for(world, services["hang"], lambda n: n["problem"])["problem"] == "timeout"
+    notice = wait_for(world, services["later"], lambda n: n["problem"] or is_sent(n))
+    if not is_sent(notice):
+        assert notice["problem"] == "smtp-451" and notice["state"] == "waiting"
+        world.operator.request("POST", f"/v1/notices/{notice['id']}/retry", expect=(200, 409))
+    assert wait_for(world, services["later"], is_sent)["id"] == notice["id"]
+    assert [m["Message-ID"] for m in mails.wait_to("later@clinic.example")] == [f"<{notice['id']}@tresor.example>"]
 
 
 # ---- what is at rest, what is logged, what is counted ----
