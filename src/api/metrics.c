@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "vault/drill.h"
 #include "vault/keys.h"
+#include "vault/outbox.h"
 
 static void head(tr_buf *out, const char *name, const char *kind, const char *help) {
     tr_buf_printf(out, "# HELP tresor_%s %s\n# TYPE tresor_%s %s\n", name, help, name, kind);
@@ -108,6 +109,19 @@ static void log_metrics(tr_vault *vault, tr_buf *out) {
     one(out, "backup_log_segments", "counter", "Segments since the log began.", log.number);
 }
 
+static void outbox_metrics(tr_vault *vault, tr_buf *out) {
+    tr_db *db = NULL;
+    tr_notice_counts counts;
+    one(out, "outbox_sent_total", "counter", "Notices that were sent.", tr_outbox_sent(vault));
+    if (tr_store_reader(tr_vault_store(vault), &db, NULL) != TR_OK ||
+        tr_notice_count(db, &counts, NULL) != TR_OK)
+        return;
+    one(out, "outbox_waiting", "gauge", "Notices that are to be sent.", counts.waiting);
+    one(out, "outbox_dead", "gauge", "Notices that were given up.", counts.dead);
+    one(out, "outbox_oldest_seconds", "gauge", "Age of the oldest that waits, but not for a contact.",
+        counts.oldest ? (tr_now_ms() - counts.oldest) / 1000 : 0);
+}
+
 /* Nothing without a backup. */
 static void snapshot_metrics(tr_vault *vault, tr_buf *out) {
     tr_snapshot_item newest;
@@ -151,6 +165,7 @@ static void write_metrics(tr_api *api, tr_buf *out) {
     key_metrics(api->vault, out);
     snapshot_metrics(api->vault, out);
     request_metrics(api->vault, out);
+    outbox_metrics(api->vault, out);
     one(out, "resident_bytes", "gauge", "Resident memory.", resident_bytes());
     one(out, "start_time_seconds", "gauge", "When the process started, unix time.", api->started_ms / 1000);
     one(out, "ready", "gauge", "1 when /readyz says so.", !api->draining && !stats.failed);

@@ -26,6 +26,10 @@ tr_status tr_principals_create(tr_call *call, tr_error *err);
 tr_status tr_principals_read(tr_call *call, tr_error *err);
 tr_status tr_principals_update(tr_call *call, tr_error *err);
 tr_status tr_principals_delete(tr_call *call, tr_error *err);
+/* contacts.c */
+tr_status tr_contacts_read(tr_call *call, tr_error *err);
+tr_status tr_contacts_put(tr_call *call, tr_error *err);
+tr_status tr_contacts_delete(tr_call *call, tr_error *err);
 /* types.c */
 tr_status tr_types_list(tr_call *call, tr_error *err);
 tr_status tr_types_read(tr_call *call, tr_error *err);
@@ -76,6 +80,9 @@ tr_status tr_holds_create(tr_call *call, tr_error *err);
 tr_status tr_holds_lift(tr_call *call, tr_error *err);
 tr_status tr_restriction_post(tr_call *call, tr_error *err);
 tr_status tr_restriction_delete(tr_call *call, tr_error *err);
+/* notices.c */
+tr_status tr_notices_list(tr_call *call, tr_error *err);
+tr_status tr_notices_retry(tr_call *call, tr_error *err);
 /* audit.c */
 tr_status tr_accesses(tr_call *call, tr_error *err);
 tr_status tr_audit_read(tr_call *call, tr_error *err);

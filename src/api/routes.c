@@ -23,6 +23,10 @@ const tr_route tr_routes[] = {
     {"GET", "/v1/principals/{id}", TR_DO_PRINCIPAL_READ, TR_BODY_NONE, 0, NULL, tr_principals_read},
     {"PATCH", "/v1/principals/{id}", TR_DO_PRINCIPAL_UPDATE, TR_BODY_PATCH, M, NULL, tr_principals_update},
     {"DELETE", "/v1/principals/{id}", TR_DO_PRINCIPAL_DELETE, TR_BODY_NONE, M, NULL, tr_principals_delete},
+    {"GET", "/v1/principals/{id}/contact", TR_DO_CONTACT_READ, TR_BODY_NONE, 0, NULL, tr_contacts_read},
+    {"PUT", "/v1/principals/{id}/contact", TR_DO_CONTACT_PUT, TR_BODY_JSON, 0, NULL, tr_contacts_put},
+    {"DELETE", "/v1/principals/{id}/contact", TR_DO_CONTACT_DELETE, TR_BODY_NONE, 0, NULL,
+     tr_contacts_delete},
 
     {"GET", "/v1/types", TR_DO_TYPE_LIST, TR_BODY_NONE, L, NULL, tr_types_list},
     {"GET", "/v1/types/{name}", TR_DO_TYPE_READ, TR_BODY_NONE, 0, NULL, tr_types_read},
@@ -83,6 +87,9 @@ const tr_route tr_routes[] = {
      tr_restriction_post},
     {"DELETE", "/v1/subjects/{id}/restriction", TR_DO_SUBJECT_UNRESTRICT, TR_BODY_NONE, 0, NULL,
      tr_restriction_delete},
+
+    {"GET", "/v1/notices", TR_DO_NOTICE_LIST, TR_BODY_NONE, L, "state", tr_notices_list},
+    {"POST", "/v1/notices/{id}/retry", TR_DO_NOTICE_RETRY, TR_BODY_NONE, 0, NULL, tr_notices_retry},
 
     {"GET", "/v1/audit", TR_DO_AUDIT_READ, TR_BODY_NONE, L, "order,subject", tr_audit_read},
 

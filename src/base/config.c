@@ -67,7 +67,19 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
       "confine the server to its files and system calls: yes (as far as the kernel can), strict, no")        \
     X(run_as, TEXT, "", 0, 0,                                                                                \
       "USER or USER:GROUP that a server started by root becomes; empty: it stays root")                      \
-    X(hsm_paths, TEXT, "", 0, 0, "files and folders the HSM's library reads and writes, separated by a colon")
+    X(hsm_paths, TEXT, "", 0, 0,                                                                             \
+      "files and folders the HSM's library reads and writes, separated by a colon")                          \
+    X(outbox_timeout_ms, NUMBER, "10000", 100, 120000, "time for one try to send a notice")                  \
+    X(outbox_tries, NUMBER, "9", 1, 9, "so many tries, and a notice is dead")                                \
+    X(outbox_allow, TEXT, "", 0, 0,                                                                          \
+      "addresses, CIDR blocks and hosts, with commas between, that webhooks may go to besides public ones")  \
+    X(outbox_ca, TEXT, "", 0, 0, "PEM file of certificates that webhooks trust besides the system's")        \
+    X(smtp_url, TEXT, "", 0, 0,                                                                              \
+      "smtp://HOST:PORT (with STARTTLS) or smtps://HOST:PORT of the mail server; empty: no mail")            \
+    X(smtp_from, TEXT, "", 0, 0, "the address that mail comes from")                                         \
+    X(smtp_user, TEXT, "", 0, 0, "the mail server's user; empty: no login")                                  \
+    X(smtp_password_file, TEXT, "", 0, 0, "a file with its password")                                        \
+    X(smtp_ca, TEXT, "", 0, 0, "PEM file of certificates that mail trusts besides the system's")
 
 enum {
 #define INDEX(field, kind, fallback, least, most, meaning) INDEX_##field,
@@ -369,6 +381,15 @@ tr_status tr_config_passphrase(const tr_config *config, tr_secret *passphrase, t
         return tr_secret_from_file(passphrase, path, err);
     tr_status st = tr_config_path(config, "keyring.passphrase", path, sizeof path, err);
     return st == TR_OK ? tr_secret_from_file(passphrase, path, err) : st;
+}
+
+tr_status tr_config_smtp_password(const tr_config *config, tr_secret *password, tr_error *err) {
+    const char *value = getenv("TRESOR_SMTP_PASSWORD");
+    if (value && *value)
+        return tr_secret_copy(password, value, strlen(value), err);
+    return config->smtp_password_file[0] ? tr_secret_from_file(password, config->smtp_password_file, err)
+                                         : tr_fail(err, TR_E_CONFIG, "smtp_password_file",
+                                                   "is needed with smtp_user (or TRESOR_SMTP_PASSWORD)");
 }
 
 tr_status tr_config_path(const tr_config *config, const char *name, char *out, size_t size, tr_error *err) {

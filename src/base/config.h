@@ -51,6 +51,15 @@ typedef struct tr_config {
     int64_t backup_log_days;   /* how long it is kept; default 7 */
     int64_t backup_drill_every_s; /* a restore is tried so often (vault/drill.h); 0 = only when asked for;
                                      default 604800 */
+    int64_t outbox_timeout_ms;    /* one try to send a notice (vault/outbox.h); default 10000 */
+    int64_t outbox_tries;         /* then it is dead; default 9 */
+    char outbox_allow[1024]; /* addresses, CIDR blocks, hosts that webhooks may go to besides public ones */
+    char outbox_ca[512];     /* PEM: trusted for webhooks besides the system's; default "": none */
+    char smtp_url[256];      /* smtp://HOST:PORT (STARTTLS) or smtps://HOST:PORT; default "": no mail */
+    char smtp_from[256];     /* the sender's address */
+    char smtp_user[256];     /* default "": no login */
+    char smtp_password_file[512]; /* the password itself may be in TRESOR_SMTP_PASSWORD */
+    char smtp_ca[512];            /* as outbox_ca, for the mail server */
     int64_t backup_keep_last, backup_keep_daily, backup_keep_weekly, backup_keep_monthly; /* 7, 7, 5, 12 */
     char confine[8];      /* "yes" (default), "strict" or "no": cli/confinement.h */
     char run_as[96];      /* whom root becomes to serve; default "": nobody else */
@@ -78,6 +87,8 @@ tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr
 tr_status tr_config_passphrase(const tr_config *config, tr_secret *passphrase, tr_error *err);
 /* Is it given by one of these but the last? */
 bool tr_config_passphrase_given(const tr_config *config);
+/* The mail server's password: TRESOR_SMTP_PASSWORD, else the file smtp_password_file; TR_E_CONFIG without. */
+tr_status tr_config_smtp_password(const tr_config *config, tr_secret *password, tr_error *err);
 /* DIR/name into out. */
 tr_status tr_config_path(const tr_config *config, const char *name, char *out, size_t size, tr_error *err);
 

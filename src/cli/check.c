@@ -13,6 +13,7 @@
 #include "crypto/keyring.h"
 #include "http/server.h"
 #include "vault/deadline.h"
+#include "vault/outbox.h"
 #include "vault/snapshots.h"
 #include "vault/vault.h"
 
@@ -207,6 +208,8 @@ tr_exit tr_cli_check(const tr_config *config, const tr_error *settings) {
     if (tr_cli_check_listen(config, &err) != TR_OK)
         problem(&r, &err);
     if (tr_deadline_zone(config->time_zone, &err) != TR_OK)
+        problem(&r, &err);
+    if (tr_outbox_check(config, &err) != TR_OK)
         problem(&r, &err);
     if (check_folder(config, &err) != TR_OK)
         problem(&r, &err);

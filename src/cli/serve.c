@@ -18,6 +18,7 @@
 #include "http/server.h"
 #include "vault/audit.h"
 #include "vault/deadline.h"
+#include "vault/outbox.h"
 #include "vault/snapshots.h"
 #include "vault/vault.h"
 
@@ -344,6 +345,7 @@ static tr_status serve(const tr_config *config, tr_error *err) {
     }
     TR_TRY(sweeper_start(&s.sweeper, s.vault, err));
     TR_TRY(tr_snapshots_ship(s.vault, err));
+    TR_TRY(tr_outbox_start(s.vault, err));
     TR_TRY(start_listeners(&s, err));
     TR_TRY(tr_cli_become_finish(config, err));
     serve_until_told(&s, &set);

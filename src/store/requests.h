@@ -94,8 +94,9 @@ typedef struct tr_notice {
     const char *doc;  /* JSON */
     int64_t created_at;
     int64_t attempts;
-    int64_t next_at; /* 0: not to be tried any more */
-    int64_t sent_at; /* 0: not yet */
+    int64_t next_at;     /* 0: not to be tried any more */
+    int64_t sent_at;     /* 0: not yet */
+    const char *problem; /* why it could not be sent the last time; "": none; a new one has none */
 } tr_notice;
 typedef tr_status (*tr_notice_fn)(void *context, const tr_notice *row, tr_error *err);
 tr_status tr_notice_insert(tr_db *tx, const tr_notice *row, tr_error *err);

@@ -443,8 +443,10 @@ tr_status tr_store_try_key(const char *data_dir, const char *database, const tr_
 tr_status tr_store_rekey(const char *data_dir, const char *database, const tr_secret *old_key,
                          const tr_secret *new_key, tr_error *err);
 
-/* ---- requests, holds, notices, erasures; a moment's pages, for snapshots ---- */
+/* ---- requests, holds, notices, erasures; a moment's pages, for snapshots; the outbox ---- */
 #include "store/moment.h"
 #include "store/requests.h"
+
+#include "store/outbox.h"
 
 #endif

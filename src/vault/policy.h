@@ -44,6 +44,9 @@ typedef enum tr_rule {
     X(TR_DO_PRINCIPAL_READ, "principal.read", NO, NO, NO, YES, NO)                                           \
     X(TR_DO_PRINCIPAL_UPDATE, "principal.update", NO, NO, NO, YES, NO)                                       \
     X(TR_DO_PRINCIPAL_DELETE, "principal.delete", NO, NO, NO, YES, NO)                                       \
+    X(TR_DO_CONTACT_READ, "contact.read", FILTER, NO, NO, YES, NO)                                           \
+    X(TR_DO_CONTACT_PUT, "contact.put", FILTER, NO, NO, YES, NO)                                             \
+    X(TR_DO_CONTACT_DELETE, "contact.delete", FILTER, NO, NO, YES, NO)                                       \
     X(TR_DO_TYPE_LIST, "type.list", YES, YES, YES, YES, YES)                                                 \
     X(TR_DO_TYPE_READ, "type.read", YES, YES, YES, YES, YES)                                                 \
     X(TR_DO_TYPE_PUT, "type.put", NO, NO, YES, NO, NO)                                                       \
@@ -86,6 +89,8 @@ typedef enum tr_rule {
     X(TR_DO_HOLD_LIFT, "hold.lift", NO, NO, YES, NO, NO)                                                     \
     X(TR_DO_SUBJECT_RESTRICT, "subject.restrict", OWN, NO, RESTRICT, NO, NO)                                 \
     X(TR_DO_SUBJECT_UNRESTRICT, "subject.unrestrict", OWN, NO, RESTRICT, NO, NO)                             \
+    X(TR_DO_NOTICE_LIST, "notice.list", NO, NO, YES, YES, NO)                                                \
+    X(TR_DO_NOTICE_RETRY, "notice.retry", NO, NO, NO, YES, NO)                                               \
     X(TR_DO_AUDIT_READ, "audit.read", NO, NO, NO, NO, YES)                                                   \
     X(TR_DO_KEYS_LIST, "keys.list", NO, NO, NO, YES, NO)                                                     \
     X(TR_DO_KEYS_ROTATE, "keys.rotate", NO, NO, NO, YES, NO)                                                 \

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "vault/erasure.h"
 #include "vault/keys_internal.h"
+#include "vault/outbox.h"
 #include "vault/retention.h"
 #include "vault/snapshots.h"
 
@@ -320,6 +321,7 @@ void tr_vault_end_sweep(tr_vault *vault) {
     tr_erasures_end(vault);
     tr_retention_end(vault);
     tr_snapshots_end(vault);
+    tr_outbox_end(vault);
     pthread_mutex_lock(&work->mutex);
     work->stop = true;
     pthread_cond_broadcast(&work->stopped);

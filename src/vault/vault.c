@@ -12,6 +12,7 @@
 #include "vault/databases.h"
 #include "vault/erasure.h"
 #include "vault/keys.h"
+#include "vault/outbox.h"
 #include "vault/principals.h"
 #include "vault/retention.h"
 #include "vault/ring_files.h"
@@ -212,6 +213,7 @@ tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secre
     TR_TRY(tr_principals_convert(vault, err));
     TR_TRY(tr_erasures_new(&vault->erasures, err));
     TR_TRY(tr_snapshots_new(&vault->snapshots, err));
+    TR_TRY(tr_outbox_new(config, &vault->outbox, err));
     *out = vault;
     vault = NULL;
 out:
@@ -229,6 +231,7 @@ tr_status tr_vault_open(const tr_config *config, const tr_secret *passphrase, tr
 void tr_vault_close(tr_vault *vault) {
     if (!vault)
         return;
+    tr_outbox_join(vault);
     tr_snapshots_join(vault);
     tr_store_close(vault->store);
     tr_session_table_free(vault->sessions);
@@ -239,6 +242,7 @@ void tr_vault_close(tr_vault *vault) {
     tr_retention_free(vault->retention);
     tr_erasures_free(vault->erasures);
     tr_snapshots_free(vault->snapshots);
+    tr_outbox_free(vault->outbox);
     tr_secret_clear(&vault->index_key);
     tr_secret_clear(&vault->outcome_key);
     tr_secret_clear(&vault->token_key);
@@ -283,10 +287,7 @@ static tr_status sweep_once(void *context, tr_db *tx, tr_error *err) {
 
 /* Each has its turn, whatever came of the others, and takes some seconds of it at most. */
 static tr_status (*const tended[])(tr_vault *vault, bool *more, tr_error *err) = {
-    tr_erasures_resume,
-    tr_retention_sweep,
-    tr_keys_tend,
-    tr_snapshots_tend,
+    tr_erasures_resume, tr_retention_sweep, tr_keys_tend, tr_snapshots_tend, tr_outbox_tell_due,
 };
 
 tr_status tr_vault_sweep(tr_vault *vault, bool *more, tr_error *err) {

@@ -13,6 +13,7 @@ typedef struct tr_key_work tr_key_work;
 typedef struct tr_retention tr_retention;
 typedef struct tr_erasures tr_erasures;
 typedef struct tr_snapshots tr_snapshots;
+typedef struct tr_outbox tr_outbox;
 
 struct tr_vault {
     const tr_config *config;
@@ -34,6 +35,7 @@ struct tr_vault {
     tr_retention *retention;
     tr_erasures *erasures;
     tr_snapshots *snapshots;
+    tr_outbox *outbox;
 };
 
 #define TR_SIGN_KEY_NAME "sign"
@@ -68,5 +70,9 @@ tr_status tr_erasures_new(tr_erasures **out, tr_error *err);
 void tr_erasures_free(tr_erasures *work);
 tr_status tr_snapshots_new(tr_snapshots **out, tr_error *err);
 void tr_snapshots_free(tr_snapshots *work);
+tr_status tr_outbox_new(const tr_config *config, tr_outbox **out, tr_error *err);
+void tr_outbox_free(tr_outbox *outbox);
+/* End its thread and wait for it; before the store closes. */
+void tr_outbox_join(tr_vault *vault);
 
 #endif

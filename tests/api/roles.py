@@ -24,6 +24,7 @@ def row(method, path, may, body=None, conditional="", media="application/json"):
 
 RECORDS = "/v1/subjects/{id}/records"
 GRANTS = "/v1/subjects/{id}/grants"
+CONTACT = "/v1/principals/{id}/contact"
 HOLDS = "/v1/subjects/{id}/holds"
 ANY = {"anything": True}
 
@@ -43,6 +44,9 @@ TABLE = [
     row("GET", "/v1/principals/{id}", "operator"),
     row("PATCH", "/v1/principals/{id}", "operator", ANY),
     row("DELETE", "/v1/principals/{id}", "operator"),
+    row("GET", CONTACT, "subject operator", conditional="subject"),
+    row("PUT", CONTACT, "subject operator", {"email": "someone@example.org"}, conditional="subject"),
+    row("DELETE", CONTACT, "subject operator", conditional="subject"),
     row("GET", "/v1/types", "all"),
     row("GET", "/v1/types/{name}", "all"),
     row("PUT", "/v1/types/{name}", "officer", ANY),
@@ -85,6 +89,8 @@ TABLE = [
     row("POST", "/v1/requests/{id}/extend", "officer", ANY),
     row("POST", "/v1/requests/{id}/refuse", "officer", ANY),
     row("POST", "/v1/requests/{id}/fulfil", "officer", ANY),
+    row("GET", "/v1/notices", "officer operator"),
+    row("POST", "/v1/notices/{id}/retry", "operator"),
     row("GET", "/v1/audit", "auditor"),
     row("GET", "/v1/keys", "operator"),
     row("POST", "/v1/keys/rotate", "operator"),

@@ -110,6 +110,9 @@ static void test_defaults(void **state) {
     assert_string_equal(config.deadline_rule, "fadp");
     assert_string_equal(config.time_zone, "Europe/Zurich");
     assert_int_equal(config.extension_days, 60);
+    assert_int_equal(config.outbox_timeout_ms, 10000);
+    assert_int_equal(config.outbox_tries, 9);
+    assert_string_equal(config.smtp_url, "");
     unsetenv("TRESOR_DATA");
     assert_int_equal(LOAD_NOTHING(&config, &err), TR_OK);
     assert_string_equal(config.data, "var");
@@ -282,7 +285,7 @@ static void test_table(void **state) {
     (void)state;
     size_t count = 0;
     const tr_config_setting *list = tr_config_settings(&count);
-    assert_int_equal(count, 39);
+    assert_int_equal(count, 48);
     for (size_t i = 0; i < count; i++) {
         char flag[256];
         tr_config config;

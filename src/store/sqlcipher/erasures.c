@@ -10,6 +10,8 @@ static const char sql_mark[] = "UPDATE subjects SET erasing_at = ?2 WHERE id = ?
 static const char sql_insert[] = "INSERT INTO erasures (" COLUMNS ") VALUES (?1, ?2, ?3, 0, 0, 0)";
 static const char sql_grants[] = "DELETE FROM grants WHERE subject = ?1";
 static const char sql_outcomes[] = "DELETE FROM outcomes WHERE subject = ?1";
+static const char sql_notices[] = /* to the person itself; before its principals go */
+    "DELETE FROM notices WHERE sent_at = 0 AND recipient IN (SELECT id FROM principals WHERE subject = ?1)";
 static const char sql_principals[] = "DELETE FROM principals WHERE subject = ?1"; /* sessions with them */
 static const char sql_request_state[] =
     "UPDATE requests SET state = ?3, updated_at = ?2, version = version + 1"
@@ -77,6 +79,7 @@ static tr_status begin_rows(tr_db *tx, const tr_uuid *subject, const tr_uuid *re
     TR_TRY(insert(tx, subject, request, at, err));
     TR_TRY(run_for(tx, sql_grants, subject, err));
     TR_TRY(run_for(tx, sql_outcomes, subject, err));
+    TR_TRY(run_for(tx, sql_notices, subject, err));
     st = run_for(tx, sql_principals, subject, err);
 out:
     return st;

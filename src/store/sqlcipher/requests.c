@@ -27,6 +27,16 @@ static const char sql_list_all[] = "SELECT " COLUMNS " FROM requests WHERE ?5 IS
 static const char sql_count[] = "SELECT count(*) FROM requests WHERE closed_at = 0";
 static const char sql_overdue[] = "SELECT count(*) FROM requests WHERE closed_at = 0 AND due_at < ?1";
 
+/* ?1 due before, ?2 now, ?3 those of nobody too, ?4 limit. */
+static const char sql_untold[] =
+    "SELECT id, kind, due_at, assignee, due_at < ?2 FROM requests WHERE closed_at = 0 AND due_at < ?1"
+    " AND (?3 OR assignee IS NOT NULL)"
+    " AND CASE WHEN due_at < ?2 THEN told_overdue ELSE told_due END <> due_at ORDER BY due_at LIMIT ?4";
+static const char sql_told_due[] =
+    "UPDATE requests SET told_due = ?2 WHERE id = ?1 AND closed_at = 0 AND due_at = ?2 AND told_due <> ?2";
+static const char sql_told_overdue[] = "UPDATE requests SET told_overdue = ?2 WHERE id = ?1 AND closed_at = 0"
+                                       " AND due_at = ?2 AND told_overdue <> ?2";
+
 static const char none[] = "no such request";
 
 struct sink {
@@ -134,4 +144,47 @@ tr_status tr_dsr_count(tr_db *db, int64_t now, int64_t *open, int64_t *overdue, 
         return st;
     tr_bind_int(&q, 1, now);
     return tr_query_int(&q, overdue, err);
+}
+
+/* ---- those that are due ---- */
+
+struct due_sink {
+    tr_dsr_due_fn fn;
+    void *context;
+};
+
+static tr_status emit_due(tr_query *q, void *context, tr_error *err) {
+    const struct due_sink *sink = context;
+    tr_dsr_due row = {.id = tr_col_uuid(q, 0),
+                      .kind = (tr_dsr_kind)tr_col_int(q, 1),
+                      .due_at = tr_col_int(q, 2),
+                      .has_assignee = !tr_col_null(q, 3),
+                      .overdue = tr_col_int(q, 4) != 0};
+    tr_col_fixed(q, 3, row.assignee.bytes, sizeof row.assignee.bytes);
+    tr_status st = tr_cols_ok(q, err);
+    return st == TR_OK ? sink->fn(sink->context, &row, err) : st;
+}
+
+tr_status tr_dsr_untold(tr_db *db, int64_t now, int64_t before, bool unassigned, int limit, tr_dsr_due_fn fn,
+                        void *context, tr_error *err) {
+    tr_query q;
+    struct due_sink sink = {fn, context};
+    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_untold, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_int(&q, 1, before);
+    tr_bind_int(&q, 2, now);
+    tr_bind_int(&q, 3, unassigned);
+    tr_bind_int(&q, 4, limit);
+    return tr_query_each(&q, emit_due, &sink, err);
+}
+
+tr_status tr_dsr_told(tr_db *tx, const tr_dsr_due *row, tr_error *err) {
+    tr_query q;
+    tr_status st = tr_query_write(tx, TR_DB_VAULT, row->overdue ? sql_told_overdue : sql_told_due, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_uuid(&q, 1, &row->id);
+    tr_bind_int(&q, 2, row->due_at);
+    return tr_query_run_one(&q, TR_E_NOT_FOUND, none, err);
 }
