@@ -111,9 +111,8 @@ static tr_status print_all(tr_call *call, const struct format *format, tr_error 
     if (format->file) {
         snprintf(disposition, sizeof disposition, "attachment; filename=\"%s\"", format->file);
         tr_response_header(call->response, "Content-Disposition", disposition);
-    } else { /* its own style sheet, and nothing else */
-        tr_response_header(call->response, "Content-Security-Policy",
-                           "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+    } else {
+        tr_response_header(call->response, "Content-Security-Policy", TR_CSP_PLAIN_PAGE);
     }
     format->form->head(p.out, p.now);
     tr_status st = tr_activity_list(call->db, NULL, INT_MAX, print_row, &p, err);

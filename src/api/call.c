@@ -62,6 +62,16 @@ const char *tr_call_query(const tr_call *call, const char *name) {
     return NULL;
 }
 
+tr_status tr_call_flag(const tr_call *call, const char *name, bool *given, bool *value, tr_error *err) {
+    const char *text = tr_call_query(call, name);
+    if (given)
+        *given = text != NULL;
+    *value = text && strcmp(text, "true") == 0;
+    return !text || *value || strcmp(text, "false") == 0
+               ? TR_OK
+               : tr_fail(err, TR_E_BAD_REQUEST, name, "must be true or false");
+}
+
 tr_status tr_call_cursor(const char *text, const char *where, void *bytes, size_t len, tr_error *err) {
     uint8_t room[TR_CURSOR_MAX];
     size_t n = sizeof room;

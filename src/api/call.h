@@ -20,7 +20,9 @@
 
 #define TR_LIST_MAX     100
 #define TR_LIST_DEFAULT 50
-#define TR_CURSOR_MAX   64 /* bytes that a cursor stands for */
+/* Of a page without external parts: its own style sheet, and nothing else. */
+#define TR_CSP_PLAIN_PAGE "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+#define TR_CURSOR_MAX     64 /* bytes that a cursor stands for */
 
 typedef struct tr_call tr_call;
 typedef tr_status (*tr_handler_fn)(tr_call *call, tr_error *err);
@@ -55,7 +57,7 @@ extern const size_t tr_routes_count;
 
 #define TR_PARAMS_MAX 2
 #define TR_PARAM_TEXT 129
-#define TR_QUERY_MAX  6
+#define TR_QUERY_MAX  8
 
 struct tr_api {
     tr_vault *vault;
@@ -149,6 +151,8 @@ void tr_call_free(tr_call *call);
 /* The path's n-th parameter as an id. TR_E_NOT_FOUND when it is none. */
 tr_status tr_call_param_id(const tr_call *call, int n, tr_uuid *id, tr_error *err);
 const char *tr_call_query(const tr_call *call, const char *name); /* or NULL */
+/* A parameter that is true or false; `given` (may be NULL) says whether it is there. */
+tr_status tr_call_flag(const tr_call *call, const char *name, bool *given, bool *value, tr_error *err);
 /* limit and after of a list by id; *after is NULL at the beginning and points to *room else. */
 tr_status tr_call_page(const tr_call *call, int *limit, tr_uuid *room, const tr_uuid **after, tr_error *err);
 /* A cursor's bytes: 16 of an id, or 8 of a number. */

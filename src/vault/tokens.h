@@ -18,6 +18,8 @@
 
 #define TR_TOKEN_LEN 64 /* base64url of 32 random bytes and a 16-byte MAC */
 
+#define TR_SESSION_REF 16
+
 typedef struct tr_caller { /* who asks */
     tr_uuid principal;
     tr_role role;
@@ -27,7 +29,12 @@ typedef struct tr_caller { /* who asks */
     bool password_initial;
     char uid[TR_UID_MAX + 1];
     char name[TR_NAME_MAX * 4 + 1];
+    char session[TR_SESSION_REF + 1]; /* by which session; "": none */
+    char origin[TR_SESSION_REF + 1];  /* of a lane: by which session it was made; else "" */
 } tr_caller;
+
+/* What names a session in the audit log (vault/audit.h). */
+tr_status tr_session_ref(const char *client, char ref[TR_SESSION_REF + 1], tr_error *err);
 
 /* `copy` is opened (vault/principals.h), or else only uid and name say nothing. */
 void tr_caller_of(const tr_principal_copy *copy, tr_caller *who);
