@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "vault/audit.h"
 #include "vault/databases.h"
 #include "vault/erasure.h"
@@ -200,6 +201,14 @@ static tr_status open_databases(tr_vault *vault, tr_error *err) {
     return st;
 }
 
+/* Should that fail, the sweep tries again. */
+static void take_notes(tr_vault *vault) {
+    bool more = false;
+    tr_error err = {0};
+    if (tr_incident_notes_take(vault, &more, &err) != TR_OK)
+        tr_log(TR_LOG_WARN, "incident.notes_not_taken", TR_F_TEXT("reason", err.what));
+}
+
 tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secret *passphrase, tr_vault **out,
                                tr_error *err) {
     tr_status st = TR_OK;
@@ -228,6 +237,7 @@ tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secre
     TR_TRY(tr_principals_convert(vault, err));
     TR_TRY(tr_erasures_new(&vault->erasures, err));
     TR_TRY(tr_snapshots_new(&vault->snapshots, err));
+    take_notes(vault);
     *out = vault;
     vault = NULL;
 out:
