@@ -2,7 +2,7 @@
  * names and that the scope takes in. Refused tries touched nobody.
  *
  * The log is read once from its first entry to its newest (or between the marks), in batches, each with a
- * view of its own, so that nobody is held up: about a second for a million entries. The times in it need not
+ * view of its own, so that nobody is held up: some seconds for a million entries. The times in it need not
  * ascend, so a time window spares nothing. Of the subjects a page is kept, and, to count them all, their ids:
  * 16 to 32 bytes each.
  */
