@@ -3,8 +3,18 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "vault/incident_rules.h"
 #include "vault/principals.h"
+
+tr_status tr_session_ref(const char *client, char ref[TR_SESSION_REF + 1], tr_error *err) {
+    const tr_bytes part = {client, strlen(client)};
+    uint8_t hash[32];
+    tr_status st = tr_sha256(&part, 1, hash, err);
+    if (st == TR_OK)
+        tr_hex_encode(hash, TR_SESSION_REF / 2, ref);
+    return st;
+}
 
 static void add_text(tr_buf *b, const char *name, const char *text) {
     if (!text)

@@ -30,6 +30,9 @@ typedef struct tr_event {
     const char *detail; /* static text, or NULL */
 } tr_event;
 
+/* What names a session in the log. */
+tr_status tr_session_ref(const char *client, char ref[TR_SESSION_REF + 1], tr_error *err);
+
 /* Append the entry to the group that `tx` belongs to: durable before the group's answers. */
 tr_status tr_event_append(tr_db *tx, const tr_event *event, tr_error *err);
 

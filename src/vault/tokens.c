@@ -116,15 +116,6 @@ void tr_caller_of(const tr_principal_copy *copy, tr_caller *who) {
     who->name[sizeof who->name - 1] = '\0'; /* one that is not opened is longer */
 }
 
-tr_status tr_session_ref(const char *client, char ref[TR_SESSION_REF + 1], tr_error *err) {
-    const tr_bytes part = {client, strlen(client)};
-    uint8_t hash[32];
-    tr_status st = tr_sha256(&part, 1, hash, err);
-    if (st == TR_OK)
-        tr_hex_encode(hash, TR_SESSION_REF / 2, ref);
-    return st;
-}
-
 static tr_status name_session(const tr_session *row, tr_caller *caller, tr_error *err) {
     tr_status st = tr_session_ref(row->client, caller->session, err);
     return st == TR_OK && row->lane ? tr_session_ref(row->origin, caller->origin, err) : st;

@@ -33,9 +33,6 @@ typedef struct tr_caller { /* who asks */
     char origin[TR_SESSION_REF + 1];  /* of a lane: by which session it was made; else "" */
 } tr_caller;
 
-/* What names a session in the audit log (vault/audit.h). */
-tr_status tr_session_ref(const char *client, char ref[TR_SESSION_REF + 1], tr_error *err);
-
 /* `copy` is opened (vault/principals.h), or else only uid and name say nothing. */
 void tr_caller_of(const tr_principal_copy *copy, tr_caller *who);
 
