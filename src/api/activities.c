@@ -102,24 +102,6 @@ static tr_status print_row(void *context, const tr_activity *row, tr_error *err)
     return p->form->entry(p->out, row, p->now, err);
 }
 
-/* Its own style sheet, and nothing else. */
-static tr_status page_policy(tr_response *response, tr_error *err) {
-    const tr_bytes style = {tr_register_style, strlen(tr_register_style)};
-    uint8_t hash[TR_SHA256_LEN];
-    tr_buf policy = TR_BUF_INIT;
-    tr_status st = tr_sha256(&style, 1, hash, err);
-    if (st == TR_OK) {
-        tr_buf_puts(&policy, "default-src 'none'; style-src 'sha256-");
-        tr_base64_append(&policy, hash, sizeof hash);
-        tr_buf_puts(&policy, "'; frame-ancestors 'none'");
-        st = tr_buf_ok(&policy, err);
-    }
-    if (st == TR_OK)
-        tr_response_header(response, "Content-Security-Policy", policy.data);
-    tr_buf_clear(&policy);
-    return st;
-}
-
 static tr_status print_all(tr_call *call, const struct format *format, tr_error *err) {
     struct printing p = {&call->response->body, format->form, tr_now_ms()};
     char disposition[80];
@@ -133,7 +115,7 @@ static tr_status print_all(tr_call *call, const struct format *format, tr_error 
         snprintf(disposition, sizeof disposition, "attachment; filename=\"%s\"", format->file);
         tr_response_header(call->response, "Content-Disposition", disposition);
     } else {
-        st = page_policy(call->response, err);
+        st = tr_call_allow_style(call, tr_register_style, err);
         if (st != TR_OK)
             return st;
     }

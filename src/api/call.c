@@ -62,6 +62,16 @@ const char *tr_call_query(const tr_call *call, const char *name) {
     return NULL;
 }
 
+tr_status tr_call_flag(const tr_call *call, const char *name, bool *given, bool *value, tr_error *err) {
+    const char *text = tr_call_query(call, name);
+    if (given)
+        *given = text != NULL;
+    *value = text && strcmp(text, "true") == 0;
+    return !text || *value || strcmp(text, "false") == 0
+               ? TR_OK
+               : tr_fail(err, TR_E_BAD_REQUEST, name, "must be true or false");
+}
+
 tr_status tr_call_cursor(const char *text, const char *where, void *bytes, size_t len, tr_error *err) {
     uint8_t room[TR_CURSOR_MAX];
     size_t n = sizeof room;
@@ -180,4 +190,21 @@ void tr_call_concerns(tr_call *call, const tr_uuid *subject, const char *type, c
         call->event_records[call->event.record_count++] = *record;
         call->event.records = call->event_records;
     }
+}
+
+tr_status tr_call_allow_style(tr_call *call, const char *style, tr_error *err) {
+    const tr_bytes sheet = {style, strlen(style)};
+    uint8_t hash[TR_SHA256_LEN];
+    tr_buf policy = TR_BUF_INIT;
+    tr_status st = tr_sha256(&sheet, 1, hash, err);
+    if (st == TR_OK) {
+        tr_buf_puts(&policy, "default-src 'none'; style-src 'sha256-");
+        tr_base64_append(&policy, hash, sizeof hash);
+        tr_buf_puts(&policy, "'; frame-ancestors 'none'");
+        st = tr_buf_ok(&policy, err);
+    }
+    if (st == TR_OK)
+        tr_response_header(call->response, "Content-Security-Policy", policy.data);
+    tr_buf_clear(&policy);
+    return st;
 }

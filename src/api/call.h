@@ -55,7 +55,7 @@ extern const size_t tr_routes_count;
 
 #define TR_PARAMS_MAX 2
 #define TR_PARAM_TEXT 129
-#define TR_QUERY_MAX  6
+#define TR_QUERY_MAX  8
 
 struct tr_api {
     tr_vault *vault;
@@ -149,6 +149,8 @@ void tr_call_free(tr_call *call);
 /* The path's n-th parameter as an id. TR_E_NOT_FOUND when it is none. */
 tr_status tr_call_param_id(const tr_call *call, int n, tr_uuid *id, tr_error *err);
 const char *tr_call_query(const tr_call *call, const char *name); /* or NULL */
+/* A parameter that is true or false; `given` (may be NULL) says whether it is there. */
+tr_status tr_call_flag(const tr_call *call, const char *name, bool *given, bool *value, tr_error *err);
 /* limit and after of a list by id; *after is NULL at the beginning and points to *room else. */
 tr_status tr_call_page(const tr_call *call, int *limit, tr_uuid *room, const tr_uuid **after, tr_error *err);
 /* A cursor's bytes: 16 of an id, or 8 of a number. */
@@ -214,5 +216,9 @@ tr_status tr_rate_new(struct tr_rate **out, tr_error *err);
 void tr_rate_free(struct tr_rate *rate);
 tr_status tr_rate_take(struct tr_rate *rate, const tr_uuid *principal, int64_t per_minute, int64_t *wait_s,
                        tr_error *err);
+
+/* The answer is a page with this style sheet in it, and nothing else is to be loaded or run there
+ * (Content-Security-Policy level 2, by the sheet's hash). */
+tr_status tr_call_allow_style(tr_call *call, const char *style, tr_error *err);
 
 #endif

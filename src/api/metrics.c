@@ -122,6 +122,17 @@ static void outbox_metrics(tr_vault *vault, tr_buf *out) {
         counts.oldest ? (tr_now_ms() - counts.oldest) / 1000 : 0);
 }
 
+static void incident_metrics(tr_vault *vault, tr_buf *out) {
+    tr_db *db = NULL;
+    int64_t open = 0, overdue = 0;
+    if (tr_store_reader(tr_vault_store(vault), &db, NULL) != TR_OK ||
+        tr_incident_count(db, tr_now_ms(), &open, &overdue, NULL) != TR_OK)
+        return;
+    one(out, "incidents_open", "gauge", "Incidents that are not closed.", open);
+    one(out, "incidents_overdue", "gauge",
+        "Those of them of which the authority should have been told before now.", overdue);
+}
+
 /* Nothing without a backup. */
 static void snapshot_metrics(tr_vault *vault, tr_buf *out) {
     tr_snapshot_item newest;
@@ -166,6 +177,7 @@ static void write_metrics(tr_api *api, tr_buf *out) {
     snapshot_metrics(api->vault, out);
     request_metrics(api->vault, out);
     outbox_metrics(api->vault, out);
+    incident_metrics(api->vault, out);
     one(out, "resident_bytes", "gauge", "Resident memory.", resident_bytes());
     one(out, "start_time_seconds", "gauge", "When the process started, unix time.", api->started_ms / 1000);
     one(out, "ready", "gauge", "1 when /readyz says so.", !api->draining && !stats.failed);

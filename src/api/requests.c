@@ -61,24 +61,15 @@ tr_status tr_request_load(tr_call *call, tr_dsr_case **out, tr_error *err) {
 
 /* ---- list ---- */
 
-static tr_status take_flag(const tr_call *call, const char *name, bool *given, bool *value, tr_error *err) {
-    const char *text = tr_call_query(call, name);
-    *given = text != NULL;
-    *value = text && strcmp(text, "true") == 0;
-    return !text || *value || strcmp(text, "false") == 0
-               ? TR_OK
-               : tr_fail(err, TR_E_BAD_REQUEST, name, "must be true or false");
-}
-
 static tr_status take_filter(const tr_call *call, tr_dsr_filter *filter, tr_uuid *subject, tr_error *err) {
     const char *text = tr_call_query(call, "subject");
     bool given, open, overdue;
-    tr_status st = take_flag(call, "open", &given, &open, err);
+    tr_status st = tr_call_flag(call, "open", &given, &open, err);
     if (st != TR_OK)
         return st;
     filter->open = given && open;
     filter->closed = given && !open;
-    st = take_flag(call, "overdue", &given, &overdue, err);
+    st = tr_call_flag(call, "overdue", &given, &overdue, err);
     if (st == TR_OK && overdue && filter->closed)
         st = tr_fail(err, TR_E_BAD_REQUEST, "overdue", "only open requests can be overdue");
     if (st == TR_OK && text && !tr_uuid_parse(text, strlen(text), subject))

@@ -83,6 +83,13 @@ tr_status tr_restriction_delete(tr_call *call, tr_error *err);
 /* notices.c */
 tr_status tr_notices_list(tr_call *call, tr_error *err);
 tr_status tr_notices_retry(tr_call *call, tr_error *err);
+/* incidents.c, incident_affected.c */
+tr_status tr_incidents_list(tr_call *call, tr_error *err);
+tr_status tr_incidents_create(tr_call *call, tr_error *err);
+tr_status tr_incidents_read(tr_call *call, tr_error *err);
+tr_status tr_incidents_update(tr_call *call, tr_error *err);
+tr_status tr_incidents_affected(tr_call *call, tr_error *err);
+tr_status tr_incidents_notify(tr_call *call, tr_error *err);
 /* audit.c */
 tr_status tr_accesses(tr_call *call, tr_error *err);
 tr_status tr_audit_read(tr_call *call, tr_error *err);

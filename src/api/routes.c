@@ -90,6 +90,14 @@ const tr_route tr_routes[] = {
 
     {"GET", "/v1/notices", TR_DO_NOTICE_LIST, TR_BODY_NONE, L, "state", tr_notices_list},
     {"POST", "/v1/notices/{id}/retry", TR_DO_NOTICE_RETRY, TR_BODY_NONE, 0, NULL, tr_notices_retry},
+    {"GET", "/v1/incidents", TR_DO_INCIDENT_LIST, TR_BODY_NONE, L, "open,overdue", tr_incidents_list},
+    {"POST", "/v1/incidents", TR_DO_INCIDENT_CREATE, TR_BODY_JSON, 0, NULL, tr_incidents_create},
+    {"GET", "/v1/incidents/{id}", TR_DO_INCIDENT_READ, TR_BODY_NONE, TR_ROUTE_MEDIA, "format",
+     tr_incidents_read},
+    {"PATCH", "/v1/incidents/{id}", TR_DO_INCIDENT_UPDATE, TR_BODY_PATCH, M, NULL, tr_incidents_update},
+    {"GET", "/v1/incidents/{id}/affected", TR_DO_INCIDENT_AFFECTED, TR_BODY_NONE, L,
+     "principal,session,address,from,to", tr_incidents_affected},
+    {"POST", "/v1/incidents/{id}/notify", TR_DO_INCIDENT_NOTIFY, TR_BODY_JSON, 0, NULL, tr_incidents_notify},
 
     {"GET", "/v1/audit", TR_DO_AUDIT_READ, TR_BODY_NONE, L, "order,subject", tr_audit_read},
 

@@ -4,6 +4,7 @@
 
 #include "api/resources.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "crypto/password.h"
 #include "vault/throttle.h"
 
@@ -79,6 +80,8 @@ static tr_status begin_session(struct sign_in *s, tr_error *err) {
     int64_t expires_at = 0;
     tr_status st = tr_session_prepare(call->vault, &s->who.principal, &s->session, token, &expires_at, err);
     if (st == TR_OK)
+        st = tr_session_ref(s->session.client, s->who.session, err);
+    if (st == TR_OK)
         st = tr_store_write(tr_vault_store(call->vault), session_job, s, err);
     if (st == TR_OK) {
         if (s->oldest[0])
@@ -105,6 +108,36 @@ static tr_status refuse(struct sign_in *s, tr_error *err) {
         return st;
     }
     return tr_fail(err, TR_E_CREDENTIALS, NULL, "the uid or the password is wrong");
+}
+
+/* ---- storms: not one guess but very many ---- */
+
+static void append_storm(struct sign_in *s, const char *uid, bool of_uid) {
+    tr_vault *vault = s->call->vault;
+    tr_error err = {0};
+    tr_event event = s->event;
+    event.action = "security.sign_in_storm";
+    event.outcome = TR_E_CREDENTIALS;
+    event.detail =
+        of_uid ? "very many sign-ins of one uid failed" : "very many sign-ins from one address failed";
+    event.address = of_uid ? NULL : event.address;
+    event.who = NULL;
+    if (of_uid && tr_store_reader(tr_vault_store(vault), &s->call->db, NULL) == TR_OK &&
+        tr_principal_find(vault, s->call->db, uid, &s->principal, NULL) == TR_OK) {
+        tr_caller_of(&s->principal, &s->who);
+        event.who = &s->who;
+    }
+    if (tr_event_write(tr_vault_store(vault), &event, &err) != TR_OK)
+        tr_log(TR_LOG_ERROR, "storm_not_logged", TR_F_TEXT("reason", tr_status_slug(err.status)));
+}
+
+static void count_failure(struct sign_in *s, const char *uid) {
+    int storm = 0;
+    tr_throttle_failed(s->call->vault, uid, s->call->request->peer, &storm);
+    if (storm & TR_STORM_NETWORK)
+        append_storm(s, uid, false);
+    if (storm & TR_STORM_NAME)
+        append_storm(s, uid, true);
 }
 
 static tr_status check(struct sign_in *s, const char *uid, const char *password, bool *match, tr_error *err) {
@@ -156,5 +189,7 @@ tr_status tr_sign_in(tr_call *call, tr_error *err) {
         st = begin_session(s, err);
     if (st == TR_OK)
         tr_throttle_success(call->vault, uid, call->request->peer);
+    else if (st == TR_E_RATE || st == TR_E_CREDENTIALS)
+        count_failure(s, uid);
     return st;
 }

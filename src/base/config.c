@@ -42,6 +42,8 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
     X(idempotency_s, NUMBER, "86400", 60, 2592000, "how long the outcome of an Idempotency-Key is kept")     \
     X(sign_in_free_tries, NUMBER, "5", 1, 1000,                                                              \
       "failed sign-ins of a uid from an address before delays begin")                                        \
+    X(sign_in_storm, NUMBER, "100", 0, 10000,                                                                \
+      "failed sign-ins from an address, or of a uid, in ten minutes that open an incident; 0: never")        \
     X(rate_per_minute, NUMBER, "0", 0, 10000000, "requests of a principal in a minute; 0: no limit")         \
     X(backup_dir, TEXT, "", 0, 0, "the folder that snapshots go to; empty: there is no backup")              \
     X(backup_every_s, NUMBER, "86400", 0, 31536000, "a snapshot is made so often; 0: when asked for")        \

@@ -38,6 +38,7 @@ typedef struct tr_config {
     int64_t sessions_max;        /* live sessions of one principal; default 256 */
     int64_t idempotency_s;       /* how long an outcome is kept; default 86400 */
     int64_t sign_in_free_tries;  /* failures before delays begin; default 5 */
+    int64_t sign_in_storm;       /* failures in ten minutes that open an incident; 0 = never; default 100 */
     int64_t rate_per_minute;     /* authenticated requests of a principal; 0 = no limit (default) */
     int64_t key_rotation;        /* days after which a master key is replaced; 0 = never; default 90 */
     char controller[400];        /* who is responsible, for packages; default "": what the activities say */

@@ -96,6 +96,8 @@ tr_status tr_store_checkpoint(tr_store *store, tr_error *err);
 tr_status tr_meta_get(tr_db *db, const char *name, tr_buf *value, tr_error *err); /* TR_E_NOT_FOUND */
 tr_status tr_meta_put(tr_db *tx, const char *name, tr_bytes value, tr_error *err);
 
+typedef tr_status (*tr_uuid_fn)(void *context, const tr_uuid *id, tr_error *err);
+
 /* ---- principals ---- */
 typedef enum tr_role { TR_SUBJECT, TR_SERVICE, TR_OFFICER, TR_OPERATOR, TR_AUDITOR, TR_ROLE_COUNT } tr_role;
 
@@ -126,6 +128,10 @@ tr_status tr_principal_delete(tr_db *tx, const tr_uuid *id,
                               tr_error *err); /* its sessions and outcomes too */
 tr_status tr_principal_list(tr_db *db, const tr_uuid *after, int limit, tr_principal_fn fn, void *context,
                             tr_error *err);
+/* The ids of a subject's principals, and of the enabled ones with a role. */
+tr_status tr_principal_of_subject(tr_db *db, const tr_uuid *subject, tr_uuid_fn fn, void *context,
+                                  tr_error *err);
+tr_status tr_principal_enabled(tr_db *db, tr_role role, tr_uuid_fn fn, void *context, tr_error *err);
 /* Another enabled principal with this role exists, besides `but`. */
 tr_status tr_principal_another(tr_db *db, tr_role role, const tr_uuid *but, bool *exists, tr_error *err);
 
@@ -223,7 +229,6 @@ typedef struct tr_subject_row {
 } tr_subject_row;
 tr_status tr_subject_insert(tr_db *tx, const tr_subject_row *row, tr_error *err);
 tr_status tr_subject_get(tr_db *db, const tr_uuid *id, tr_subject_row *row, tr_error *err);
-typedef tr_status (*tr_uuid_fn)(void *context, const tr_uuid *id, tr_error *err);
 /* The ids of all, those that are being erased too. */
 tr_status tr_subject_ids(tr_db *db, const tr_uuid *after, int limit, tr_uuid_fn fn, void *context,
                          tr_error *err);
@@ -359,7 +364,7 @@ tr_status tr_grant_live(tr_db *db, const tr_uuid *subject, const tr_uuid *grante
 typedef tr_status (*tr_key_fn)(void *context, uint32_t master, tr_bytes wrapped, tr_error *err);
 tr_status tr_key_insert(tr_db *tx, const tr_uuid *subject, uint32_t master, tr_bytes wrapped, tr_error *err);
 tr_status tr_key_get(tr_db *db, const tr_uuid *subject, tr_key_fn fn, void *context, tr_error *err);
-/* Keys of the vault itself by name ("index", "outcome", "token", "sign"). */
+/* Keys of the vault itself by name ("index", "outcome", "token", "incident", "sign"). */
 tr_status tr_named_key_insert(tr_db *tx, const char *name, uint32_t master, tr_bytes wrapped, tr_error *err);
 tr_status tr_named_key_get(tr_db *db, const char *name, tr_key_fn fn, void *context, tr_error *err);
 
@@ -399,6 +404,8 @@ typedef tr_status (*tr_audit_fn)(void *context, const tr_audit_row *row, tr_erro
 /* Inside a job: appended when the group commits, in the order of the calls. `subject` may be NULL. Dropped if
  * the job fails. */
 tr_status tr_audit_append(tr_db *tx, int64_t at, const tr_uuid *subject, tr_bytes entry, tr_error *err);
+/* Inside a job: the seq that the next entry gets, should the job not fail. */
+int64_t tr_audit_next(const tr_db *tx);
 /* Entries after seq `after` (0: from the first), or with `newest_first` before it (0: from the newest);
  * subject NULL: all. */
 tr_status tr_audit_list(tr_db *db, const tr_uuid *subject, int64_t after, bool newest_first, int limit,
@@ -443,7 +450,8 @@ tr_status tr_store_try_key(const char *data_dir, const char *database, const tr_
 tr_status tr_store_rekey(const char *data_dir, const char *database, const tr_secret *old_key,
                          const tr_secret *new_key, tr_error *err);
 
-/* ---- requests, holds, notices, erasures; a moment's pages, for snapshots; the outbox ---- */
+/* ---- requests, holds, notices, erasures; incidents; the outbox; a moment's pages, for snapshots ---- */
+#include "store/incidents.h"
 #include "store/moment.h"
 #include "store/requests.h"
 

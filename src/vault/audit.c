@@ -3,7 +3,18 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
+#include "vault/incident_rules.h"
 #include "vault/principals.h"
+
+tr_status tr_session_ref(const char *client, char ref[TR_SESSION_REF + 1], tr_error *err) {
+    const tr_bytes part = {client, strlen(client)};
+    uint8_t hash[32];
+    tr_status st = tr_sha256(&part, 1, hash, err);
+    if (st == TR_OK)
+        tr_hex_encode(hash, TR_SESSION_REF / 2, ref);
+    return st;
+}
 
 static void add_text(tr_buf *b, const char *name, const char *text) {
     if (!text)
@@ -18,6 +29,16 @@ static void add_uuid(tr_buf *b, const char *name, const tr_uuid *id) {
         return;
     tr_uuid_format(id, text);
     add_text(b, name, text);
+}
+
+static void add_session(tr_buf *b, const tr_event *event) {
+    const tr_caller *who = event->who;
+    if (event->session)
+        add_text(b, "session", event->session);
+    else if (who && who->session[0])
+        add_text(b, "session", who->session);
+    if (who && who->origin[0])
+        add_text(b, "origin", who->origin);
 }
 
 static void add_records(tr_buf *b, const tr_event *event) {
@@ -43,6 +64,7 @@ tr_status tr_event_append(tr_db *tx, const tr_event *event, tr_error *err) {
         add_uuid(&entry, "principal", &event->who->principal);
         add_text(&entry, "role", tr_role_name(event->who->role));
     }
+    add_session(&entry, event);
     add_uuid(&entry, "purpose", event->purpose);
     add_uuid(&entry, "subject", event->subject);
     add_text(&entry, "type", event->type);
@@ -52,11 +74,12 @@ tr_status tr_event_append(tr_db *tx, const tr_event *event, tr_error *err) {
     add_text(&entry, "address", event->address);
     add_text(&entry, "detail", event->detail);
     tr_buf_putc(&entry, '}');
+    int64_t seq = tr_audit_next(tx);
     tr_status st = tr_buf_ok(&entry, err);
     if (st == TR_OK)
         st = tr_audit_append(tx, event->at, event->subject, (tr_bytes){entry.data, entry.len}, err);
     tr_buf_clear(&entry);
-    return st;
+    return st == TR_OK ? tr_incident_judge(tx, event, seq, err) : st;
 }
 
 static tr_status append_job(void *context, tr_db *tx, tr_error *err) {

@@ -180,11 +180,6 @@ static tr_status share_round(tr_vault *vault, int64_t until, bool *clean, tr_err
 
 /* ---- one erasure ---- */
 
-static void wake_sweep(tr_vault *vault) {
-    if (vault->key_work->wake)
-        vault->key_work->wake(vault->key_work->wake_context);
-}
-
 void tr_erasure_filed(tr_vault *vault, const tr_uuid *subject) {
     tr_datakey_forget(vault, subject);
     tr_session_forget(vault, subject, NULL);
@@ -225,7 +220,7 @@ tr_status tr_erasure_finish(tr_vault *vault, const tr_uuid *subject, int64_t wai
     tr_status st = run_all(vault, subject, until, done, err);
     drop_claim(vault->erasures, &mine);
     if (!*done)
-        wake_sweep(vault);
+        tr_vault_wake(vault);
     return st;
 }
 

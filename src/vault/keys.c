@@ -59,9 +59,7 @@ bool tr_keys_rewrapping(tr_vault *vault) {
 }
 
 void tr_keys_begin_rewrap(tr_vault *vault) {
-    tr_key_work *work = vault->key_work;
-    if (work->wake)
-        work->wake(work->wake_context);
+    tr_vault_wake(vault);
 }
 
 /* ---- list ---- */

@@ -91,6 +91,12 @@ typedef enum tr_rule {
     X(TR_DO_SUBJECT_UNRESTRICT, "subject.unrestrict", OWN, NO, RESTRICT, NO, NO)                             \
     X(TR_DO_NOTICE_LIST, "notice.list", NO, NO, YES, YES, NO)                                                \
     X(TR_DO_NOTICE_RETRY, "notice.retry", NO, NO, NO, YES, NO)                                               \
+    X(TR_DO_INCIDENT_LIST, "incident.list", NO, NO, YES, NO, YES)                                            \
+    X(TR_DO_INCIDENT_CREATE, "incident.create", NO, NO, YES, NO, NO)                                         \
+    X(TR_DO_INCIDENT_READ, "incident.read", NO, NO, YES, NO, YES)                                            \
+    X(TR_DO_INCIDENT_UPDATE, "incident.update", NO, NO, YES, NO, NO)                                         \
+    X(TR_DO_INCIDENT_AFFECTED, "incident.affected", NO, NO, YES, NO, NO)                                     \
+    X(TR_DO_INCIDENT_NOTIFY, "incident.notify", NO, NO, YES, NO, NO)                                         \
     X(TR_DO_AUDIT_READ, "audit.read", NO, NO, NO, NO, YES)                                                   \
     X(TR_DO_KEYS_LIST, "keys.list", NO, NO, NO, YES, NO)                                                     \
     X(TR_DO_KEYS_ROTATE, "keys.rotate", NO, NO, NO, YES, NO)                                                 \

@@ -316,6 +316,11 @@ void tr_vault_set_wake(tr_vault *vault, void (*wake)(void *), void *context) {
     vault->key_work->wake_context = context;
 }
 
+void tr_vault_wake(tr_vault *vault) {
+    if (vault->key_work->wake)
+        vault->key_work->wake(vault->key_work->wake_context);
+}
+
 void tr_vault_end_sweep(tr_vault *vault) {
     tr_key_work *work = vault->key_work;
     tr_erasures_end(vault);

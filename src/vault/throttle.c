@@ -15,11 +15,15 @@
 #define PROBES         8
 #define DELAY_FIRST_MS 1000
 #define FORGET_MS      (60 * 60 * 1000)
+#define STORM_MINUTES  10
 
 typedef struct entry {
     uint8_t key[16]; /* of the hash of who is counted; no uid is kept */
     int64_t failures;
     int64_t last;
+    uint16_t minutes[STORM_MINUTES]; /* failed sign-ins in each of the last minutes, in a ring */
+    int64_t minute;                  /* the newest of them */
+    int64_t stormed;                 /* when a storm was told; 0: never */
 } entry;
 
 struct tr_throttle {
@@ -111,6 +115,8 @@ static entry *find(tr_throttle *t, const uint8_t key[32], int64_t now) {
     memcpy(oldest->key, key, sizeof oldest->key);
     oldest->failures = 0;
     oldest->last = 0;
+    memset(oldest->minutes, 0, sizeof oldest->minutes);
+    oldest->minute = oldest->stormed = 0;
     return oldest;
 }
 
@@ -146,6 +152,39 @@ tr_status tr_throttle_try(tr_vault *vault, const char *uid, const char *address,
     pthread_mutex_unlock(&t->mutex);
     *wait_s = (wait_ms + 999) / 1000;
     return wait_ms ? tr_fail(err, TR_E_RATE, NULL, "too many failed sign-ins; wait before the next") : TR_OK;
+}
+
+/* ---- storms ---- */
+
+static bool is_storm(entry *e, int64_t now, int64_t most) {
+    int64_t minute = now / 60000, sum = 0;
+    if (minute - e->minute > STORM_MINUTES)
+        e->minute = minute - STORM_MINUTES;
+    while (e->minute < minute)
+        e->minutes[++e->minute % STORM_MINUTES] = 0;
+    uint16_t *here = &e->minutes[minute % STORM_MINUTES];
+    *here += *here < UINT16_MAX;
+    for (int i = 0; i < STORM_MINUTES; i++)
+        sum += e->minutes[i];
+    if (sum < most || (e->stormed && now - e->stormed < STORM_MINUTES * 60000))
+        return false;
+    e->stormed = now;
+    return true;
+}
+
+void tr_throttle_failed(tr_vault *vault, const char *uid, const char *address, int *storm) {
+    tr_throttle *t = vault->throttle;
+    int64_t most = vault->config->sign_in_storm, now = tr_monotonic_ms() + FORGET_MS;
+    uint8_t keys[COUNTERS][32];
+    *storm = 0;
+    if (most == 0 || keys_of(t, uid, address, keys, NULL) != TR_OK)
+        return;
+    pthread_mutex_lock(&t->mutex);
+    if (is_storm(find(t, keys[NETWORK], now), now, most))
+        *storm |= TR_STORM_NETWORK;
+    if (is_storm(find(t, keys[NAME], now), now, most))
+        *storm |= TR_STORM_NAME;
+    pthread_mutex_unlock(&t->mutex);
 }
 
 void tr_throttle_success(tr_vault *vault, const char *uid, const char *address) {

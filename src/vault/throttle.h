@@ -12,6 +12,10 @@
  * tr_throttle_success() takes it back, so that n tries at once are n tries. */
 tr_status tr_throttle_try(tr_vault *vault, const char *uid, const char *address, int64_t *wait_s,
                           tr_error *err);
+/* A sign-in failed, or was not even tried for TR_E_RATE. *storm: it is the `storm`-th in ten minutes from
+ * this network (TR_STORM_NETWORK) or for this uid (TR_STORM_NAME), bits of both; told once in ten minutes. */
+enum { TR_STORM_NETWORK = 1, TR_STORM_NAME = 2 };
+void tr_throttle_failed(tr_vault *vault, const char *uid, const char *address, int *storm);
 void tr_throttle_success(tr_vault *vault, const char *uid, const char *address);
 
 #endif

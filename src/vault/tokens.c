@@ -116,6 +116,11 @@ void tr_caller_of(const tr_principal_copy *copy, tr_caller *who) {
     who->name[sizeof who->name - 1] = '\0'; /* one that is not opened is longer */
 }
 
+static tr_status name_session(const tr_session *row, tr_caller *caller, tr_error *err) {
+    tr_status st = tr_session_ref(row->client, caller->session, err);
+    return st == TR_OK && row->lane ? tr_session_ref(row->origin, caller->origin, err) : st;
+}
+
 static tr_status load_caller(tr_vault *vault, tr_db *db, const tr_uuid *id, tr_caller *caller,
                              tr_error *err) {
     tr_principal_copy copy;
@@ -141,6 +146,8 @@ static tr_status load(tr_vault *vault, shard *s, const char *client, entry **out
         st = tr_session_get(db, client, &e->row, err);
     if (st == TR_OK)
         st = load_caller(vault, db, &e->row.principal, &e->caller, err);
+    if (st == TR_OK)
+        st = name_session(&e->row, &e->caller, err);
     if (st == TR_E_NOT_FOUND)
         st = invalid(err);
     if (st != TR_OK) {
@@ -461,6 +468,7 @@ static tr_status revoke_job(void *context, tr_db *tx, tr_error *err) {
 tr_status tr_session_revoke(tr_vault *vault, const char *client, const tr_uuid *request, const char *address,
                             tr_error *err) {
     tr_caller caller = {0};
+    char ref[TR_SESSION_REF + 1];
     shard *s = shard_of(vault, client);
     pthread_mutex_lock(&s->mutex);
     entry *e = *slot_of(s, client);
@@ -470,15 +478,18 @@ tr_status tr_session_revoke(tr_vault *vault, const char *client, const tr_uuid *
     struct revocation *r = calloc(1, sizeof *r);
     if (!r)
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    tr_status st = tr_session_ref(client, ref, err);
     r->client = client;
     r->event = (tr_event){.at = tr_now_ms(),
                           .action = "auth.token_reuse",
                           .who = e ? &caller : NULL,
+                          .session = e ? NULL : ref,
                           .outcome = TR_E_TOKEN_REUSED,
                           .request = request,
                           .address = address,
                           .detail = "a used token was presented again; the session and its lanes are ended"};
-    tr_status st = tr_store_write(vault->store, revoke_job, r, err);
+    if (st == TR_OK)
+        st = tr_store_write(vault->store, revoke_job, r, err);
     for (int i = 0; i < r->count; i++)
         tr_session_forget(vault, NULL, r->clients[i]);
     free(r);

@@ -18,6 +18,8 @@
 
 #define TR_TOKEN_LEN 64 /* base64url of 32 random bytes and a 16-byte MAC */
 
+#define TR_SESSION_REF 16
+
 typedef struct tr_caller { /* who asks */
     tr_uuid principal;
     tr_role role;
@@ -27,6 +29,8 @@ typedef struct tr_caller { /* who asks */
     bool password_initial;
     char uid[TR_UID_MAX + 1];
     char name[TR_NAME_MAX * 4 + 1];
+    char session[TR_SESSION_REF + 1]; /* by which session; "": none */
+    char origin[TR_SESSION_REF + 1];  /* of a lane: by which session it was made; else "" */
 } tr_caller;
 
 /* `copy` is opened (vault/principals.h), or else only uid and name say nothing. */

@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "vault/audit.h"
 #include "vault/databases.h"
 #include "vault/erasure.h"
+#include "vault/incident_mail.h"
+#include "vault/incident_notes.h"
 #include "vault/keys.h"
 #include "vault/outbox.h"
 #include "vault/principals.h"
@@ -30,8 +33,9 @@ static const char *const vault_files[] = {"keyring",      "vault.db",     "vault
 
 #define FIRST_PRINCIPALS 3
 
-/* The vault's own keys in keys.db: 32 random bytes each. The last is read by vault/proof.c. */
-static const char *const named_keys[] = {"index", "outcome", "token", TR_SIGN_KEY_NAME};
+/* The vault's own keys in keys.db: 32 random bytes each. The last two are read by vault/incidents.c and
+ * vault/proof.c. */
+static const char *const named_keys[] = {"index", "outcome", "token", TR_INCIDENT_KEY_NAME, TR_SIGN_KEY_NAME};
 enum { NAMED_KEYS = sizeof named_keys / sizeof *named_keys };
 
 struct first_rows {
@@ -186,6 +190,26 @@ tr_status tr_vault_check_moved(const tr_config *config, tr_error *err) {
     return st;
 }
 
+/* A fault that may be somebody's doing is kept for when the vault opens again. */
+static tr_status open_databases(tr_vault *vault, tr_error *err) {
+    tr_error why = {0};
+    tr_status st = tr_databases_open(vault->config, vault->ring, &vault->store, &why);
+    if (st != TR_OK) {
+        tr_incident_note(vault->config, st, why.where);
+        if (err)
+            *err = why;
+    }
+    return st;
+}
+
+/* Should that fail, the sweep tries again. */
+static void take_notes(tr_vault *vault) {
+    bool more = false;
+    tr_error err = {0};
+    if (tr_incident_notes_take(vault, &more, &err) != TR_OK)
+        tr_log(TR_LOG_WARN, "incident.notes_not_taken", TR_F_TEXT("reason", err.what));
+}
+
 tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secret *passphrase, tr_vault **out,
                                tr_error *err) {
     tr_status st = TR_OK;
@@ -201,8 +225,9 @@ tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secre
     TR_TRY(tr_ring_sweep(config, err));
     TR_TRY(tr_snapshots_sweep(config, err));
     TR_TRY(tr_vault_ring(config, passphrase, &vault->ring, err));
-    TR_TRY(tr_databases_open(config, vault->ring, &vault->store, err));
+    TR_TRY(open_databases(vault, err));
     TR_TRY(load_named_keys(vault, err));
+    TR_TRY(tr_incidents_open(vault, err));
     TR_TRY(tr_proof_open(vault, err));
     TR_TRY(tr_session_table_new(&vault->sessions, err));
     TR_TRY(tr_throttle_new(config->sign_in_free_tries, &vault->throttle, err));
@@ -214,6 +239,7 @@ tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secre
     TR_TRY(tr_erasures_new(&vault->erasures, err));
     TR_TRY(tr_snapshots_new(&vault->snapshots, err));
     TR_TRY(tr_outbox_new(config, &vault->outbox, err));
+    take_notes(vault);
     *out = vault;
     vault = NULL;
 out:
@@ -246,6 +272,7 @@ void tr_vault_close(tr_vault *vault) {
     tr_secret_clear(&vault->index_key);
     tr_secret_clear(&vault->outcome_key);
     tr_secret_clear(&vault->token_key);
+    tr_secret_clear(&vault->incident_key);
     tr_secret_clear(&vault->sign_key);
     tr_keyring_close(vault->ring);
     tr_vault_unlock(vault->lock);
@@ -287,7 +314,8 @@ static tr_status sweep_once(void *context, tr_db *tx, tr_error *err) {
 
 /* Each has its turn, whatever came of the others, and takes some seconds of it at most. */
 static tr_status (*const tended[])(tr_vault *vault, bool *more, tr_error *err) = {
-    tr_erasures_resume, tr_retention_sweep, tr_keys_tend, tr_snapshots_tend, tr_outbox_tell_due,
+    tr_incident_notes_take, tr_erasures_resume, tr_mailings_tend,   tr_retention_sweep,
+    tr_keys_tend,           tr_snapshots_tend,  tr_outbox_tell_due,
 };
 
 tr_status tr_vault_sweep(tr_vault *vault, bool *more, tr_error *err) {
@@ -315,12 +343,20 @@ tr_status tr_vault_verify_audit(const tr_config *config, const tr_secret *passph
                                 tr_audit_verdict *verdict, tr_error *err) {
     tr_keyring *ring = NULL;
     tr_secret vault_key = TR_SECRET_INIT, audit_key = TR_SECRET_INIT;
+    tr_error why = {0};
     tr_status st = TR_OK;
-    TR_TRY(tr_vault_ring(config, passphrase, &ring, err));
-    TR_TRY(tr_database_key(config, ring, "vault.db", &vault_key, err));
-    TR_TRY(tr_database_key(config, ring, "audit.db", &audit_key, err));
-    st = tr_store_verify_offline(config->data, &vault_key, &audit_key, verdict, err);
+    TR_TRY(tr_vault_ring(config, passphrase, &ring, &why));
+    TR_TRY(tr_database_key(config, ring, "vault.db", &vault_key, &why));
+    TR_TRY(tr_database_key(config, ring, "audit.db", &audit_key, &why));
+    st = tr_store_verify_offline(config->data, &vault_key, &audit_key, verdict, &why);
+    if (st == TR_OK && !verdict->ok)
+        tr_incident_note(config, TR_E_CORRUPT, "audit.db");
 out:
+    if (st != TR_OK) {
+        tr_incident_note(config, st, why.where);
+        if (err)
+            *err = why;
+    }
     tr_secret_clear(&vault_key);
     tr_secret_clear(&audit_key);
     tr_keyring_close(ring);

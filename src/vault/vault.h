@@ -57,6 +57,7 @@ tr_status tr_vault_sweep(tr_vault *vault, bool *more, tr_error *err);
 /* What is to be called when there is work before the minute is over. Set it before other threads use the
  * vault. */
 void tr_vault_set_wake(tr_vault *vault, void (*wake)(void *), void *context);
+void tr_vault_wake(tr_vault *vault); /* call it */
 /* A sweep that runs, and any later one, comes to its end soon: the process is to stop. */
 void tr_vault_end_sweep(tr_vault *vault);
 

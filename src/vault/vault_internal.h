@@ -20,12 +20,13 @@ struct tr_vault {
     int lock; /* of the data folder */
     tr_keyring *ring;
     tr_store *store;
-    tr_secret index_key;   /* HMAC key of the blind index */
-    tr_secret outcome_key; /* seals stored outcomes that concern no subject */
-    tr_secret token_key;   /* MAC by which this vault's own older tokens are recognised */
-    tr_secret sign_key;    /* Ed25519 seed: vault/proof.h */
-    char sign_x[44];       /* its public half, base64url */
-    char sign_kid[44];     /* and that one's thumbprint */
+    tr_secret index_key;    /* HMAC key of the blind index */
+    tr_secret outcome_key;  /* seals stored outcomes that concern no subject */
+    tr_secret token_key;    /* MAC by which this vault's own older tokens are recognised */
+    tr_secret incident_key; /* seals what is written of incidents */
+    tr_secret sign_key;     /* Ed25519 seed: vault/proof.h */
+    char sign_x[44];        /* its public half, base64url */
+    char sign_kid[44];      /* and that one's thumbprint */
     tr_uuid id;
     tr_session_table *sessions;
     tr_throttle *throttle;
@@ -37,6 +38,10 @@ struct tr_vault {
     tr_snapshots *snapshots;
     tr_outbox *outbox;
 };
+
+#define TR_INCIDENT_KEY_NAME "incident"
+/* Read the incidents' key; a vault from before them gets it. While it is being opened. */
+tr_status tr_incidents_open(tr_vault *vault, tr_error *err);
 
 #define TR_SIGN_KEY_NAME "sign"
 /* Read the signing key and the vault's id; a vault from before them gets them. While it is being opened. */

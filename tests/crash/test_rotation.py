@@ -14,7 +14,7 @@ from tresor_client import ADA, World
 
 ROUNDS = int(os.environ.get("TRESOR_ROTATION_ROUNDS", "100"))
 SUBJECTS = 400  # some batches of data keys
-OWN = 4  # the vault's own keys in keys.db
+OWN = 5  # the vault's own keys in keys.db
 LOST = (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.exceptions.ReadTimeout)
 
 

@@ -191,6 +191,11 @@ tr_status tr_audit_append(tr_db *tx, int64_t at, const tr_uuid *subject, tr_byte
     return st;
 }
 
+/* Those before it in the group stay, or the whole group is run anew. */
+int64_t tr_audit_next(const tr_db *tx) {
+    return tx->group ? tx->group->head.seq + (int64_t)tx->group->pending_count + 1 : 0;
+}
+
 tr_status tr_audit_list_waiting(tr_db *tx, const tr_uuid *subject, tr_audit_fn fn, void *context,
                                 tr_error *err) {
     tr_group *group = tx->group;

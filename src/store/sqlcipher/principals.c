@@ -15,6 +15,8 @@ static const char sql_get[] = "SELECT " COLUMNS " FROM principals WHERE id = ?1"
 static const char sql_by_uid[] = "SELECT " COLUMNS " FROM principals WHERE uid = ?1";
 static const char sql_delete[] = "DELETE FROM principals WHERE id = ?1";
 static const char sql_list[] = "SELECT " COLUMNS " FROM principals WHERE id > ?1 ORDER BY id LIMIT ?2";
+static const char sql_of_subject[] = "SELECT id FROM principals WHERE subject = ?1 ORDER BY id";
+static const char sql_enabled[] = "SELECT id FROM principals WHERE role = ?1 AND disabled = 0 ORDER BY id";
 static const char sql_another[] =
     "SELECT EXISTS (SELECT 1 FROM principals WHERE role = ?1 AND disabled = 0 AND id <> ?2)";
 
@@ -125,6 +127,39 @@ tr_status tr_principal_list(tr_db *db, const tr_uuid *after, int limit, tr_princ
     tr_bind_after(&q, 1, after);
     tr_bind_int(&q, 2, limit);
     return tr_query_each(&q, emit, &sink, err);
+}
+
+struct id_sink {
+    tr_uuid_fn fn;
+    void *context;
+};
+
+static tr_status emit_id(tr_query *q, void *context, tr_error *err) {
+    const struct id_sink *sink = context;
+    tr_uuid id = tr_col_uuid(q, 0);
+    tr_status st = tr_cols_ok(q, err);
+    return st == TR_OK ? sink->fn(sink->context, &id, err) : st;
+}
+
+tr_status tr_principal_of_subject(tr_db *db, const tr_uuid *subject, tr_uuid_fn fn, void *context,
+                                  tr_error *err) {
+    tr_query q;
+    struct id_sink sink = {fn, context};
+    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_of_subject, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_uuid(&q, 1, subject);
+    return tr_query_each(&q, emit_id, &sink, err);
+}
+
+tr_status tr_principal_enabled(tr_db *db, tr_role role, tr_uuid_fn fn, void *context, tr_error *err) {
+    tr_query q;
+    struct id_sink sink = {fn, context};
+    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_enabled, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_int(&q, 1, role);
+    return tr_query_each(&q, emit_id, &sink, err);
 }
 
 tr_status tr_principal_another(tr_db *db, tr_role role, const tr_uuid *but, bool *exists, tr_error *err) {
