@@ -6,8 +6,6 @@
 #include "api/page.h"
 #include "api/resources.h"
 #include "base/clock.h"
-#include "base/encode.h"
-#include "crypto/hash.h"
 #include "vault/register.h"
 
 /* The audit entry says which one, whatever comes of it. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/encode.h"
+#include "crypto/hash.h"
 
 /* ---- memory ---- */
 

@@ -137,8 +137,9 @@ static void incident_metrics(tr_vault *vault, tr_buf *out) {
 static void snapshot_metrics(tr_vault *vault, tr_buf *out) {
     tr_snapshot_item newest;
     tr_snapshot_work work;
+    tr_spool_state spool;
     size_t count = 0;
-    if (!tr_vault_config(vault)->backup_dir[0])
+    if (!tr_config_has_backup(tr_vault_config(vault)))
         return;
     bool known = tr_snapshots_newest(vault, &newest, &count);
     one(out, "snapshots", "gauge", "Snapshots in the backup folder.", (int64_t)count);
@@ -146,6 +147,12 @@ static void snapshot_metrics(tr_vault *vault, tr_buf *out) {
         one(out, "snapshot_age_seconds", "gauge", "Age of the newest snapshot.",
             (tr_now_ms() - newest.head.created_ms) / 1000);
         one(out, "snapshot_bytes", "gauge", "Size of the newest snapshot.", newest.bytes);
+    }
+    if (tr_snapshots_spool(vault, &spool)) {
+        one(out, "spool_files", "gauge", "Files that wait for the backup store.", spool.files);
+        one(out, "spool_bytes", "gauge", "Their size.", spool.bytes);
+        one(out, "backup_store_ok", "gauge", "1 when the newest call to the backup store went well.",
+            !spool.away);
     }
     if (tr_snapshots_last(vault, TR_SNAPSHOT_MAKE, &work) && work.ended_at) {
         one(out, "snapshot_ok", "gauge", "1 when the newest attempt to make one went well.",

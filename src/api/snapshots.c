@@ -51,7 +51,7 @@ static void item_json(tr_buf *out, tr_vault *vault, const tr_snapshot_item *item
     const tr_snapshot_head *head = &item->head;
     tr_jw_open(out, NULL, '{');
     tr_jw_uuid(out, "id", &head->id);
-    tr_jw_text(out, "state", "good");
+    tr_jw_text(out, "state", item->spooled ? "spooled" : "good");
     tr_jw_text(out, "kind", tr_snapshot_kind_name(head->kind));
     if (head->kind == TR_SNAPSHOT_INCREMENTAL)
         tr_jw_uuid(out, "base", &head->base);
@@ -106,6 +106,21 @@ static void drill_json(tr_buf *out, const char *name, tr_vault *vault) {
     }
 }
 
+/* What waits for the store. */
+static void spool_json(tr_buf *out, tr_vault *vault) {
+    tr_spool_state spool;
+    if (!tr_snapshots_spool(vault, &spool)) {
+        tr_jw_raw(out, "spool", "null", 4);
+        return;
+    }
+    tr_jw_open(out, "spool", '{');
+    tr_jw_number(out, "files", spool.files);
+    tr_jw_number(out, "bytes", spool.bytes);
+    tr_jw_bool(out, "away", spool.away);
+    tr_jw_text(out, "reason", spool.away ? spool.why.what : NULL);
+    tr_jw_close(out, '}');
+}
+
 /* ---- list, read ---- */
 
 tr_status tr_snapshots_show(tr_call *call, tr_error *err) {
@@ -125,6 +140,7 @@ tr_status tr_snapshots_show(tr_call *call, tr_error *err) {
         tr_jw_raw(out, "last", "null", 4);
     log_json(out, call->vault);
     drill_json(out, "drill", call->vault);
+    spool_json(out, call->vault);
     tr_jw_open(out, "items", '[');
     for (size_t i = 0; i < count; i++)
         item_json(out, call->vault, &items[i]);

@@ -46,6 +46,17 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
       "failed sign-ins from an address, or of a uid, in ten minutes that open an incident; 0: never")        \
     X(rate_per_minute, NUMBER, "0", 0, 10000000, "requests of a principal in a minute; 0: no limit")         \
     X(backup_dir, TEXT, "", 0, 0, "the folder that snapshots go to; empty: there is no backup")              \
+    X(backup_s3_url, TEXT, "", 0, 0,                                                                         \
+      "or the S3-compatible store, https://HOST[:PORT]/BUCKET[/PREFIX]; empty: none")                        \
+    X(backup_s3_region, TEXT, "us-east-1", 0, 0, "its region")                                               \
+    X(backup_s3_access_key, TEXT, "", 0, 0, "the id of the access key for it")                               \
+    X(backup_s3_secret_key_file, TEXT, "", 0, 0,                                                             \
+      "a file with that key's secret; TRESOR_BACKUP_S3_SECRET_KEY may have the secret itself")               \
+    X(backup_s3_ca, TEXT, "", 0, 0, "PEM certificate to trust for it; empty: the system's authorities")      \
+    X(backup_s3_timeout_s, NUMBER, "30", 1, 3600, "when it is silent for so long it is given up")            \
+    X(backup_spool, TEXT, "", 0, 0,                                                                          \
+      "the folder in which snapshots wait for the store; empty: spool in the data folder")                   \
+    X(backup_spool_bytes, NUMBER, "10737418240", 1048576, INT64_C(1) << 50, "how much may wait there")       \
     X(backup_every_s, NUMBER, "86400", 0, 31536000, "a snapshot is made so often; 0: when asked for")        \
     X(backup_keep_last, NUMBER, "7", 1, 100000, "the newest snapshots that are kept")                        \
     X(backup_keep_daily, NUMBER, "7", 0, 100000, "days of which the newest snapshot is kept")                \
@@ -54,7 +65,7 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
     X(backup_full_every, NUMBER, "7", 1, 1000,                                                               \
       "each so many scheduled snapshots one is full, the others hold what changed since")                    \
     X(backup_log, BOOL, "no", 0, 0,                                                                          \
-      "ship what changed to backup_dir every second, for restores to a moment")                              \
+      "ship what changed to the backup every second, for restores to a moment")                              \
     X(backup_log_days, NUMBER, "7", 1, 3660, "how long that log is kept")                                    \
     X(backup_drill_every_s, NUMBER, "604800", 0, 31536000,                                                   \
       "the newest snapshot is restored for trial so often; 0: when asked for")                               \
@@ -348,6 +359,11 @@ tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr
     if (st == TR_OK && strcmp(config->confine, "yes") != 0 && strcmp(config->confine, "strict") != 0 &&
         strcmp(config->confine, "no") != 0)
         st = tr_fail(err, TR_E_CONFIG, "confine", "must be yes, strict or no");
+    if (st == TR_OK && config->backup_dir[0] && config->backup_s3_url[0])
+        st = tr_fail(err, TR_E_CONFIG, "backup_s3_url",
+                     "and backup_dir are both set: snapshots go to one of them");
+    if (st == TR_OK && config->backup_spool[0] == '\0')
+        st = tr_config_path(config, "spool", config->backup_spool, sizeof config->backup_spool, err);
     if (st == TR_OK && (config->tls_cert[0] == '\0') != (config->tls_key[0] == '\0'))
         st = tr_fail(err, TR_E_CONFIG, "tls_key", "tls_cert and tls_key must be given together");
     if (st == TR_OK && config->tls_cert[0] == '\0')
@@ -355,6 +371,10 @@ tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr
     if (st == TR_OK && config->tls_key[0] == '\0')
         st = tr_config_path(config, "tls.key", config->tls_key, sizeof config->tls_key, err);
     return st;
+}
+
+bool tr_config_has_backup(const tr_config *config) {
+    return config->backup_dir[0] != '\0' || config->backup_s3_url[0] != '\0';
 }
 
 /* systemd.exec(5): LoadCredential= and SetCredentialEncrypted= put a file into a folder of the service's own.

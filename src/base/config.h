@@ -46,10 +46,18 @@ typedef struct tr_config {
     char time_zone[64];          /* the controller's, an IANA name; default Europe/Zurich */
     int64_t extension_days;      /* how far such a request may be put off at most (fadp); default 60 */
     char backup_dir[512];        /* where snapshots go (vault/snapshots.h); default "": no backup */
-    int64_t backup_every_s;      /* a snapshot is made so often; 0 = only when asked for; default 86400 */
-    int64_t backup_full_every; /* scheduled snapshots that one full one serves, itself included; default 7 */
-    bool backup_log;           /* ship a log for restores to a moment (vault/snapshot_log.h); default no */
-    int64_t backup_log_days;   /* how long it is kept; default 7 */
+    char backup_s3_url[512];     /* or to this store (vault/s3.h), https://HOST[:PORT]/BUCKET[/PREFIX] */
+    char backup_s3_region[64];   /* default us-east-1 */
+    char backup_s3_access_key[160];      /* its id */
+    char backup_s3_secret_key_file[512]; /* or TRESOR_BACKUP_S3_SECRET_KEY has the secret itself */
+    char backup_s3_ca[512];              /* PEM; default "": the system's authorities */
+    int64_t backup_s3_timeout_s;         /* a silent store is given up after so long; default 30 */
+    char backup_spool[512];     /* what waits for the store (vault/snapshot_spool.h); default DIR/spool */
+    int64_t backup_spool_bytes; /* how much at most; default 10 GiB */
+    int64_t backup_every_s;     /* a snapshot is made so often; 0 = only when asked for; default 86400 */
+    int64_t backup_full_every;  /* scheduled snapshots that one full one serves, itself included; default 7 */
+    bool backup_log;            /* ship a log for restores to a moment (vault/snapshot_log.h); default no */
+    int64_t backup_log_days;    /* how long it is kept; default 7 */
     int64_t backup_drill_every_s; /* a restore is tried so often (vault/drill.h); 0 = only when asked for;
                                      default 604800 */
     int64_t outbox_timeout_ms;    /* one try to send a notice (vault/outbox.h); default 10000 */
@@ -82,6 +90,8 @@ const tr_config_setting *tr_config_settings(size_t *count);
  * left alone; `rest` (room for argc entries) receives them and positional arguments in order. */
 tr_status tr_config_load(int argc, char **argv, const char *const *own_flags, tr_config *config, char **rest,
                          int *rest_count, tr_error *err);
+/* Is there a folder or a store that snapshots go to? */
+bool tr_config_has_backup(const tr_config *config);
 /* The keyring's passphrase, or the PIN of the token that keeps its keys: TRESOR_KEYRING, else the file
  * keyring_file, else the systemd credential tresor-keyring ($CREDENTIALS_DIRECTORY/tresor-keyring), else
  * DIR/keyring.passphrase. */

@@ -8,25 +8,26 @@
 #include "base/json.h"
 #include "base/json_write.h"
 #include "base/log.h"
+#include "cli/backup_verify.h"
 #include "cli/cli.h"
 #include "cli/connection.h"
 #include "cli/exchange.h"
 #include "cli/options.h"
 #include "cli/unlock.h"
 #include "vault/drill.h"
-#include "vault/snapshot_unpack.h"
+#include "vault/snapshots.h"
 
 static const char help[] =
     "Make a snapshot, or prove that one can be restored.\n"
     "\n"
     "Usage: tresor backup [--to DIR] [--incremental] [OPTION...] [SETTING...]\n"
     "       tresor backup drill [OPTION...] [SETTING...]\n"
-    "       tresor backup verify FILE [--scratch DIR] [--share-file FILE]... [SETTING...]\n"
+    "       tresor backup verify FILE|ID [--scratch DIR] [--share-file FILE]... [SETTING...]\n"
     "\n"
     "Beside a running server of the data folder it asks that one for it, with the session of an operator "
     "(`tresor token sign-in`):\n"
-    "the snapshot goes to the server's own backup_dir. Else it makes it itself, into DIR or backup_dir, and "
-    "removes those that\n"
+    "the snapshot goes to the server's own backup. Else it makes it itself, into DIR, backup_dir or "
+    "backup_s3_url, and removes those that\n"
     "backup_keep_* do not name. DIR must be there, and be this vault's alone. Prints the snapshot as JSON.\n"
     "\n"
     "drill restores the newest snapshot, with the log behind it and the copy of the keys, into a scratch "
@@ -45,14 +46,16 @@ static const char help[] =
     "databases' structure and the audit log. The keyring is that of the data folder where there is one, else "
     "the "
     "one beside the\n"
-    "file or above it. Prints {\"ok\",\"id\",\"kind\",\"created_at\",\"pages\",\"reason\"}; exits with 4 "
+    "file or above it. With an ID it is that snapshot in backup_dir or in the store, and the keyring there. "
+    "Prints {\"ok\",\"id\",\"kind\",\"created_at\",\"pages\",\"reason\"}; exits with 4 "
     "when it is "
     "damaged.\n"
     "\n"
-    "  --to DIR           the backup folder [backup_dir]\n"
+    "  --to DIR           the backup folder [backup_dir or backup_s3_url]\n"
     "  --incremental      only what changed since the snapshot before; a full one where there is none to put "
     "it upon\n"
-    "  --scratch DIR      a folder that is not there yet, on a disk with as much room [beside FILE]\n"
+    "  --scratch DIR      a folder that is not there yet, on a disk with as much room [beside FILE; "
+    "ID.scratch]\n"
     "  --share-file FILE  a share of a split keyring; without it they are read from stdin, one a line\n"
     "  --session FILE     beside a server: the session file [TRESOR_SESSION, else ~/.tresor-session]\n"
     "  --url URL          the server [the session's, else https://127.0.0.1:8443]\n"
@@ -169,7 +172,7 @@ static tr_status print_item(const tr_snapshot_item *item, tr_error *err) {
     tr_buf out = TR_BUF_INIT;
     tr_jw_open(&out, NULL, '{');
     tr_jw_uuid(&out, "id", &item->head.id);
-    tr_jw_text(&out, "state", "good");
+    tr_jw_text(&out, "state", item->spooled ? "spooled" : "good");
     tr_jw_text(&out, "kind", tr_snapshot_kind_name(item->head.kind));
     tr_jw_time(&out, "created_at", item->head.created_ms);
     tr_jw_number(&out, "bytes", item->bytes);
@@ -243,7 +246,9 @@ static tr_status make(tr_config *config, const char *to, const tr_connection_opt
     if (to && (size_t)snprintf(config->backup_dir, sizeof config->backup_dir, "%s", to) >=
                   sizeof config->backup_dir)
         st = tr_fail(err, TR_E_CONFIG, "--to", "the folder's name is too long");
-    if (st == TR_OK && !config->backup_dir[0])
+    if (to)
+        config->backup_s3_url[0] = '\0';
+    if (st == TR_OK && !tr_config_has_backup(config))
         st = tr_fail(err, TR_E_CONFIG, "--to", "names no folder, and the setting backup_dir neither");
     if (st == TR_OK)
         return by_ourselves(config, lock, shares, want, err);
@@ -287,10 +292,10 @@ static tr_status drill(const tr_config *config, const tr_connection_options *opt
         return drill_by_server(options, err);
     if (st != TR_OK)
         return st;
-    if (config->backup_dir[0])
+    if (tr_config_has_backup(config))
         return drill_by_ourselves(config, lock, shares, err);
     tr_vault_unlock(lock);
-    return tr_fail(err, TR_E_CONFIG, "backup_dir", "names no folder");
+    return tr_fail(err, TR_E_CONFIG, "backup_dir", "names no folder, and backup_s3_url no store");
 }
 
 static tr_exit run_drill(int argc, char **argv) {
@@ -313,156 +318,10 @@ static tr_exit run_drill(int argc, char **argv) {
     return st == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);
 }
 
-/* ---- verify ---- */
-
-/* The folder of a path, or the one above that. */
-static void folder_above(const char *path, char *out, size_t size) {
-    (void)snprintf(out, size, "%s", path);
-    char *slash = strrchr(out, '/');
-    if (slash)
-        slash[slash == out ? 1 : 0] = '\0';
-    else
-        (void)snprintf(out, size, ".");
-}
-
-static bool has_ring(const tr_config *config) {
-    char path[600];
-    return tr_config_path(config, TR_RING, path, sizeof path, NULL) == TR_OK && access(path, F_OK) == 0;
-}
-
-static tr_status find_ring(tr_config *config, const char *file, tr_error *err) {
-    char above[512];
-    if (has_ring(config))
-        return TR_OK;
-    folder_above(file, config->data, sizeof config->data);
-    if (has_ring(config))
-        return TR_OK;
-    (void)snprintf(above, sizeof above, "%s", config->data);
-    if (strcmp(above, ".") == 0)
-        (void)snprintf(config->data, sizeof config->data, "..");
-    else
-        folder_above(above, config->data, sizeof config->data);
-    return has_ring(config) ? TR_OK
-                            : tr_fail(err, TR_E_CONFIG, "data", "there is no keyring to open it with");
-}
-
-static tr_status open_ring(tr_config *config, const char *file, const tr_option_list *shares,
-                           tr_keyring **ring, tr_error *err) {
-    char path[600];
-    tr_secret passphrase = TR_SECRET_INIT;
-    tr_status st = TR_OK;
-    TR_TRY(find_ring(config, file, err));
-    TR_TRY(tr_config_path(config, TR_RING, path, sizeof path, err));
-    TR_TRY(tr_cli_unlock(config, shares, &passphrase, err));
-    st = tr_keyring_open_file(path, &passphrase, ring, err);
-out:
-    tr_secret_clear(&passphrase);
-    return st;
-}
-
-typedef struct verdict {
-    tr_snapshot_head head;
-    tr_snapshot_counts counts;
-    bool ok;
-} verdict;
-
-static tr_status print_verdict(const verdict *v, const tr_error *why, tr_error *err) {
-    tr_buf out = TR_BUF_INIT;
-    tr_jw_open(&out, NULL, '{');
-    tr_jw_bool(&out, "ok", v->ok);
-    tr_jw_uuid(&out, "id", &v->head.id);
-    tr_jw_text(&out, "kind", tr_snapshot_kind_name(v->head.kind));
-    tr_jw_time(&out, "created_at", v->head.created_ms);
-    tr_jw_number(&out, "pages", (int64_t)v->counts.pages);
-    tr_jw_text(&out, "reason", v->ok ? NULL : why->what);
-    tr_jw_close(&out, '}');
-    return tr_cli_write_line(&out, TR_OK, err);
-}
-
-/* A snapshot of the data is restored with those that it is put upon, which lie beside it. */
-static tr_status try_chain(tr_keyring *ring, const char *file, const char *scratch, verdict *v,
-                           tr_error *err) {
-    char folder[512], above[520];
-    tr_target *target = NULL;
-    tr_chain chain = {0};
-    tr_status st = TR_OK;
-    folder_above(file, folder, sizeof folder);
-    (void)snprintf(above, sizeof above, "%s/..", folder);
-    TR_TRY(tr_target_open(above, false, &target, err));
-    TR_TRY(tr_chain_of(target, &v->head.vault, &v->head.id, &chain, err));
-    st = tr_chain_try(ring, target, &chain, scratch, NULL, &v->head, &v->counts, err);
-out:
-    tr_chain_free(&chain);
-    tr_target_close(target);
-    return st;
-}
-
-/* Any other is read: copies of keys, segments of a log, and a full one that lies somewhere else. */
-static tr_status try_file(tr_keyring *ring, const char *file, const char *scratch, verdict *v,
-                          tr_error *err) {
-    tr_target_source *source = NULL;
-    tr_status st = TR_OK;
-    if (access(scratch, F_OK) == 0)
-        return tr_fail(err, TR_E_EXISTS, scratch, "is there already: name a folder that can be made");
-    TR_TRY(tr_target_read_path(file, &source, err));
-    TR_TRY(tr_snapshot_peek(tr_target_source_read, source, &v->head, err));
-    TR_TRY(tr_target_rewind(source, err));
-    if (v->head.kind == TR_SNAPSHOT_INCREMENTAL)
-        st = try_chain(ring, file, scratch, v, err);
-    else if (v->head.kind == TR_SNAPSHOT_FULL)
-        st = tr_snapshot_try(ring, source, scratch, NULL, &v->head, &v->counts, err);
-    else
-        st = tr_snapshot_verify(ring, source, &v->head, &v->counts, err);
-out:
-    tr_target_source_close(source);
-    return st;
-}
-
-static tr_status verify(tr_config *config, const char *file, const char *scratch,
-                        const tr_option_list *shares, tr_error *err) {
-    char beside[PATH_MAX];
-    verdict v = {.ok = false};
-    tr_error why = {0};
-    tr_keyring *ring = NULL;
-    if ((size_t)snprintf(beside, sizeof beside, "%s.scratch", file) >= sizeof beside)
-        return tr_fail(err, TR_E_CONFIG, NULL, "the file's name is too long");
-    tr_status st = open_ring(config, file, shares, &ring, err);
-    if (st == TR_OK)
-        st = try_file(ring, file, scratch ? scratch : beside, &v, &why);
-    else
-        why = *err;
-    tr_keyring_close(ring);
-    v.ok = st == TR_OK;
-    if (st == TR_OK || st == TR_E_CORRUPT) {
-        tr_status printed = print_verdict(&v, &why, err);
-        st = st == TR_OK ? printed : st;
-    }
-    if (st != TR_OK && why.status == st)
-        *err = why;
-    return st;
-}
-
-static tr_exit run_verify(int argc, char **argv) {
-    tr_option_list shares = {.count = 0};
-    const char *scratch = NULL;
-    const tr_option options[] = {{.name = "--share-file", .list = &shares},
-                                 {.name = "--scratch", .value = &scratch}};
-    tr_command_line line = {.options = options,
-                            .option_count = sizeof options / sizeof *options,
-                            .word_count = 1,
-                            .usage = "tresor backup verify FILE [OPTION...] [SETTING...]"};
-    tr_config config;
-    tr_error err = {0};
-    tr_status st = tr_options_read(argc, argv, &line, &config, &err);
-    if (st == TR_OK)
-        st = verify(&config, line.words[0], scratch, &shares, &err);
-    return st == TR_OK ? TR_EXIT_OK : tr_cli_report(&err);
-}
-
 static int run(int argc, char **argv) {
     tr_log_set_fd(-1); /* what went wrong is the command's to say */
     if (argc > 0 && strcmp(argv[0], "verify") == 0)
-        return run_verify(argc - 1, argv + 1);
+        return tr_cli_backup_verify(argc - 1, argv + 1);
     if (argc > 0 && strcmp(argv[0], "drill") == 0)
         return run_drill(argc - 1, argv + 1);
     return run_make(argc, argv);

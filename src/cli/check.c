@@ -14,6 +14,7 @@
 #include "http/server.h"
 #include "vault/deadline.h"
 #include "vault/outbox.h"
+#include "vault/s3.h"
 #include "vault/snapshots.h"
 #include "vault/vault.h"
 
@@ -56,12 +57,21 @@ static tr_status check_folder(const tr_config *config, tr_error *err) {
     return TR_OK;
 }
 
+static tr_status check_store(const tr_config *config, tr_error *err) {
+    tr_s3 *store = NULL;
+    tr_status st = tr_s3_new(config, &store, err);
+    if (st == TR_OK)
+        st = tr_s3_check(store, err);
+    tr_s3_free(store);
+    return st;
+}
+
 /* Whose it is only the vault can tell. */
 static tr_status check_backup(const tr_config *config, tr_error *err) {
     const char *folder = config->backup_dir;
     struct stat info;
     if (!folder[0])
-        return TR_OK;
+        return config->backup_s3_url[0] ? check_store(config, err) : TR_OK;
     if (stat(folder, &info) != 0)
         return tr_fail(err, TR_E_CONFIG, "backup_dir", "%.160s: %s", folder, strerror(errno));
     if (!S_ISDIR(info.st_mode))

@@ -118,6 +118,8 @@ static tr_status confine_files(const tr_config *config, const tr_keyring_need *n
         add(&p, system_places[i], strlen(system_places[i]), TR_PLACE_READ);
     add(&p, config->data, strlen(config->data), TR_PLACE_WRITE);
     add_or_above(&p, config->backup_dir);
+    add_or_above(&p, config->backup_spool);
+    add_folder_of(&p, config->backup_s3_ca);
     add_folder_of(&p, config->tls_cert);
     add_folder_of(&p, config->tls_key);
     add_folder_of(&p, config->outbox_ca);

@@ -21,7 +21,8 @@ static const char help[] =
     "Usage: tresor restore --from DIR [--snapshot ID] [--at TIME] [OPTION...] --data NEWDIR [SETTING...]\n"
     "       tresor restore --recovery-key FILE [--provider PROVIDER] [OPTION...] [SETTING...]\n"
     "\n"
-    "--from: the newest snapshot in the backup folder with all of the log behind it (setting backup_log), or "
+    "--from: DIR is the backup folder, or the word s3 for the store that backup_s3_* name. The newest "
+    "snapshot in the backup folder with all of the log behind it (setting backup_log), or "
     "the one "
     "named, alone.\n"
     "--at: the newest before that time, and the log up to it; a segment that is missing is named and nothing "
@@ -57,7 +58,7 @@ static const char help[] =
     "line\n"
     "{\"shares\":[...]} comes first.\n"
     "\n"
-    "  --from DIR           the backup folder\n"
+    "  --from DIR           the backup folder, or s3\n"
     "  --snapshot ID        which one [the newest]\n"
     "  --at TIME            the moment, such as 2026-03-01T02:00:00Z [the newest that can be reached]\n"
     "  --share-file FILE    a share of the backup's split keyring; without it they are read from stdin, one "
@@ -173,8 +174,12 @@ static tr_exit from_backup(const tr_config *config, arguments *a) {
     tr_uuid id;
     tr_restore_result result;
     tr_error err = {0};
-    tr_restore how = {
-        .config = config, .from = a->from, .open_ring = a->key_file ? recover_copy : open_copy, .context = a};
+    tr_restore how = {.config = config,
+                      .from = strcmp(a->from, "s3") == 0 ? NULL : a->from,
+                      .open_ring = a->key_file ? recover_copy : open_copy,
+                      .context = a};
+    if (!how.from && !config->backup_s3_url[0])
+        return tr_cli_usage("restore: --from s3: the setting backup_s3_url names no store");
     if (a->snapshot && !tr_uuid_parse(a->snapshot, strlen(a->snapshot), &id))
         return tr_cli_usage("restore: --snapshot: is not the id of a snapshot");
     if (a->snapshot)

@@ -11,17 +11,20 @@
 
 #include "base/json_write.h"
 #include "vault/databases.h"
+#include "vault/restore_fetch.h"
 #include "vault/restore_replay.h"
 #include "vault/snapshot_unpack.h"
 
 #define SCRATCH_ENDING ".restoring"
+#define FETCHED_ENDING ".fetched"
 
 typedef struct restoring {
     const tr_restore *how;
     tr_restore_result *result;
     tr_config at; /* as how->config, with the scratch folder */
     int lock;
-    bool made;
+    bool made, fetched;
+    char from[sizeof((tr_config *)0)->data + 16]; /* the backup folder, or what was fetched */
     tr_target *target;
     tr_target_source *keys, *key_changes; /* the second may be NULL */
     tr_chain chain;
@@ -52,7 +55,7 @@ static tr_status make_scratch(restoring *r, tr_error *err) {
     size_t len = strlen(folder);
     tr_status st = TR_OK;
     r->at = *r->how->config;
-    r->at.backup_dir[0] = '\0'; /* what is done here is no change to the backup */
+    r->at.backup_dir[0] = r->at.backup_s3_url[0] = '\0'; /* what is done here is no change to the backup */
     while (len > 1 && folder[len - 1] == '/')
         len--;
     int n = snprintf(r->at.data, sizeof r->at.data, "%.*s" SCRATCH_ENDING, (int)len, folder);
@@ -104,6 +107,27 @@ static tr_status put_in_place(const restoring *r, tr_error *err) {
 
 /* ---- the sources ---- */
 
+/* Into a folder first: so each object travels once, and what was verified is what is unpacked. */
+static tr_status fetch(restoring *r, tr_error *err) {
+    tr_s3 *s3 = NULL;
+    tr_target *store = NULL;
+    tr_status st = TR_OK;
+    const size_t len = strlen(r->at.data) - strlen(SCRATCH_ENDING);
+    if (r->how->from) {
+        if ((size_t)snprintf(r->from, sizeof r->from, "%s", r->how->from) >= sizeof r->from)
+            return tr_fail(err, TR_E_CONFIG, "--from", "the folder's name is too long");
+        return TR_OK;
+    }
+    (void)snprintf(r->from, sizeof r->from, "%.*s" FETCHED_ENDING, (int)len, r->at.data);
+    r->fetched = true;
+    TR_TRY(tr_backup_open(r->how->config, &s3, &store, err));
+    st = tr_backup_fetch(store, r->how->snapshot, r->how->at, r->from, err);
+out:
+    tr_target_close(store);
+    tr_s3_free(s3);
+    return st;
+}
+
 /* Changes that are put upon another copy are of no use: it was renewed since. */
 static tr_status open_key_changes(restoring *r, const tr_snapshot_head *keys, tr_error *err) {
     tr_snapshot_head head;
@@ -121,14 +145,12 @@ static tr_status open_key_changes(restoring *r, const tr_snapshot_head *keys, tr
 
 /* The copy of the keys says whose backup it is. */
 static tr_status open_sources(restoring *r, tr_error *err) {
-    const int64_t until = r->how->at ? r->how->at : INT64_MAX;
     tr_snapshot_head keys;
     tr_status st = TR_OK;
-    TR_TRY(tr_target_open(r->how->from, false, &r->target, err));
+    TR_TRY(tr_target_open(r->from, false, &r->target, err));
     st = tr_target_read(r->target, TR_TARGET_KEYS, &r->keys, err);
     if (st == TR_E_NOT_FOUND)
-        st = tr_fail(err, st, r->how->from,
-                     "there is no " TR_TARGET_KEYS " in it: it is no backup of a vault");
+        st = tr_fail(err, st, r->from, "there is no " TR_TARGET_KEYS " in it: it is no backup of a vault");
     if (st == TR_OK)
         st = tr_snapshot_peek(tr_target_source_read, r->keys, &keys, err);
     if (st == TR_OK)
@@ -136,17 +158,14 @@ static tr_status open_sources(restoring *r, tr_error *err) {
     if (st != TR_OK)
         goto out;
     TR_TRY(open_key_changes(r, &keys, err));
-    TR_TRY(r->how->snapshot ? tr_chain_of(r->target, &keys.vault, r->how->snapshot, &r->chain, err)
-                            : tr_chain_newest(r->target, &keys.vault, until, &r->chain, err));
-    if (r->how->at)
-        st = tr_chain_log(r->target, until, &r->chain, err);
+    st = tr_backup_choose(r->target, &keys.vault, r->how->snapshot, r->how->at, &r->chain, err);
 out:
     return st;
 }
 
 static tr_status open_ring(restoring *r, tr_error *err) {
     char ring[700], recovery[720];
-    (void)snprintf(ring, sizeof ring, "%s/" TR_RING, r->how->from);
+    (void)snprintf(ring, sizeof ring, "%s/" TR_RING, r->from);
     (void)snprintf(recovery, sizeof recovery, "%s" TR_RING_RECOVERY, ring);
     return r->how->open_ring(r->how->context, &r->at, ring, recovery, &r->passphrase, &r->ring, err);
 }
@@ -298,8 +317,9 @@ tr_status tr_vault_restore(const tr_restore *how, tr_restore_result *result, tr_
     r->result = result;
     r->lock = -1;
     TR_TRY(check_free(how->config->data, err));
-    TR_TRY(open_sources(r, err));
     TR_TRY(make_scratch(r, err));
+    TR_TRY(fetch(r, err));
+    TR_TRY(open_sources(r, err));
     TR_TRY(open_ring(r, err));
     TR_TRY(verify(r, err));
     TR_TRY(unpack(r, err));
@@ -314,6 +334,8 @@ out:
     tr_target_source_close(r->keys);
     tr_target_source_close(r->key_changes);
     tr_target_close(r->target);
+    if (r->fetched)
+        (void)tr_fetched_remove(r->from, NULL);
     tr_store_unlock(r->lock);
     if (st != TR_OK && r->made)
         (void)tr_scratch_remove(r->at.data, NULL);

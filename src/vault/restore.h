@@ -1,7 +1,8 @@
 /* A vault from its snapshots: into a folder of its own, with the erasures since then applied.
  *
  * Nothing is overwritten: the folder must be empty or absent, and gets its name when all is done; until then
- * everything lies in a folder beside it (its name and ".restoring"). Before anything is written the snapshot
+ * everything lies in a folder beside it (its name and ".restoring"), and what comes from a store in another
+ * (".fetched"). Before anything is written the snapshot
  * and the copy of the keys are verified whole. The databases get fresh keys.
  *
  * What is in the data but not to come back: persons whom the ledger beside the keys names (their erasure is
@@ -17,7 +18,7 @@
 
 typedef struct tr_restore {
     const tr_config *config; /* its `data` is the new folder */
-    const char *from;        /* the backup folder */
+    const char *from;        /* the backup folder; NULL: the store that the settings name */
     const tr_uuid *snapshot; /* NULL: the newest, or the newest before `at` */
     int64_t at;              /* replay the log up to this moment; INT64_MAX: all of it; 0: none of it */
     /* Make sure of a keyring in the folder of `at`, and open it; *passphrase is what opens it again. `ring`

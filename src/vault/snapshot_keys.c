@@ -1,4 +1,5 @@
 /* The copy of the keys, and the writing of any snapshot's file. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -67,10 +68,10 @@ out:
 
 /* ---- whose target it is ---- */
 
-static const char place_name[] = "backup.place"; /* in vault.db: the folder of the newest copy of the keys */
+static const char place_name[] = "backup.place"; /* in vault.db: where the newest copy of the keys is */
 
 static tr_status is_noted(tr_vault *vault, bool *noted, tr_error *err) {
-    const char *folder = vault->config->backup_dir;
+    const char *folder = tr_snapshot_place(vault);
     tr_buf place = TR_BUF_INIT;
     tr_db *db = NULL;
     tr_status st = tr_store_reader(vault->store, &db, err);
@@ -82,17 +83,17 @@ static tr_status is_noted(tr_vault *vault, bool *noted, tr_error *err) {
 }
 
 static tr_status note_job(void *context, tr_db *tx, tr_error *err) {
-    const char *folder = context;
-    return tr_meta_put(tx, place_name, (tr_bytes){folder, strlen(folder)}, err);
+    const char *place = context;
+    return tr_meta_put(tx, place_name, (tr_bytes){place, strlen(place)}, err);
 }
 
 static tr_status note_place(tr_vault *vault, tr_error *err) {
-    char folder[sizeof vault->config->backup_dir];
+    char place[sizeof vault->config->backup_dir];
     bool *noted = &vault->snapshots->place_noted;
     tr_status st = *noted ? TR_OK : is_noted(vault, noted, err);
-    memcpy(folder, vault->config->backup_dir, sizeof folder);
+    (void)snprintf(place, sizeof place, "%s", tr_snapshot_place(vault));
     if (st == TR_OK && !*noted)
-        st = tr_store_write(vault->store, note_job, folder, err);
+        st = tr_store_write(vault->store, note_job, place, err);
     *noted = st == TR_OK;
     return st;
 }
@@ -101,9 +102,11 @@ static tr_status check_place(tr_vault *vault, tr_error *err) {
     bool noted = false;
     tr_status st = is_noted(vault, &noted, err);
     return st == TR_OK && noted
-               ? tr_fail(err, TR_E_IO, vault->config->backup_dir,
-                         "the backup folder has lost its copy of the keys: is the right disk mounted? "
-                         "To begin anew in it, make an empty file " TR_TARGET_KEYS " there")
+               ? tr_fail(err, TR_E_IO, tr_snapshot_place(vault),
+                         "the backup %s has lost its copy of the keys: is %s? "
+                         "To begin anew in it, make an empty file " TR_TARGET_KEYS " there",
+                         vault->snapshots->store ? "store" : "folder",
+                         vault->snapshots->store ? "it the right one" : "the right disk mounted")
                : st;
 }
 
@@ -117,8 +120,9 @@ tr_status tr_snapshot_guard(tr_vault *vault, tr_target *target, int64_t *keys_at
     if (st == TR_E_NOT_FOUND)
         return check_place(vault, err);
     return known && !tr_uuid_equal(&head.vault, &vault->id)
-               ? tr_fail(err, TR_E_CONFLICT, vault->config->backup_dir,
-                         "the backup folder holds another vault's snapshots: give each vault its own")
+               ? tr_fail(
+                     err, TR_E_CONFLICT, tr_snapshot_place(vault),
+                     "the backup folder or store holds another vault's snapshots: give each vault its own")
                : TR_OK;
 }
 
@@ -126,7 +130,7 @@ tr_status tr_snapshots_check_target(tr_vault *vault, tr_error *err) {
     int64_t keys_at = 0;
     tr_target *target = NULL;
     tr_status st = TR_OK;
-    if (!vault->config->backup_dir[0])
+    if (!tr_config_has_backup(vault->config))
         return TR_OK;
     TR_TRY(tr_snapshot_open_target(vault, false, &target, err));
     st = tr_snapshot_guard(vault, target, &keys_at, err);
@@ -221,7 +225,7 @@ out:
 
 tr_status tr_snapshot_write_keys(tr_vault *vault, tr_error *err) {
     tr_target *target = NULL;
-    tr_status st = tr_target_open(vault->config->backup_dir, true, &target, err);
+    tr_status st = tr_snapshot_open_target(vault, true, &target, err);
     if (st == TR_OK)
         st = write_keys(vault, target, err);
     tr_target_close(target);
@@ -330,7 +334,7 @@ static void renew_for_all(tr_vault *vault) {
 tr_status tr_snapshots_renew_keys(tr_vault *vault, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
     tr_status st = TR_OK;
-    if (!vault->config->backup_dir[0])
+    if (!tr_config_has_backup(vault->config))
         return TR_OK;
     pthread_mutex_lock(&state->mutex);
     uint64_t mine = ++state->keys_wanted;

@@ -37,6 +37,8 @@ static tr_status begin_log(tr_vault *vault, const tr_uuid *id, tr_moment **momen
     state->log_number = 0;
     state->log_at = about->at;
     state->log_behind_at = 0;
+    state->reached_number = 0;
+    state->reached_at = about->at;
     memset(state->log_previous, 0, sizeof state->log_previous);
     for (size_t i = 0; i < about->count; i++)
         state->log_pages[i] = about->databases[i].pages;
@@ -75,11 +77,32 @@ bool tr_snapshots_log(tr_vault *vault, tr_log_state *out) {
     tr_snapshots *state = vault->snapshots;
     pthread_mutex_lock(&state->log_mutex);
     const bool on = state->log_on;
-    *out = (tr_log_state){state->log, state->log_number, state->log_at, 0};
+    *out = (tr_log_state){state->log, state->reached_number, state->reached_at, 0};
     if (state->log_behind_at)
         out->behind_ms = tr_monotonic_ms() - state->log_behind_at;
+    if (state->reached_number < state->log_number && tr_now_ms() - state->reached_at > out->behind_ms)
+        out->behind_ms = tr_now_ms() - state->reached_at; /* some is in the spool only */
     pthread_mutex_unlock(&state->log_mutex);
     return on;
+}
+
+bool tr_log_cut(tr_vault *vault, tr_log_state *cut) {
+    tr_snapshots *state = vault->snapshots;
+    pthread_mutex_lock(&state->log_mutex);
+    const bool on = state->log_on;
+    *cut = (tr_log_state){state->log, state->log_number, state->log_at, 0};
+    pthread_mutex_unlock(&state->log_mutex);
+    return on;
+}
+
+void tr_log_reached(tr_vault *vault, const tr_log_state *cut) {
+    tr_snapshots *state = vault->snapshots;
+    pthread_mutex_lock(&state->log_mutex);
+    if (state->log_on && tr_uuid_equal(&state->log, &cut->id) && cut->number > state->reached_number) {
+        state->reached_number = cut->number;
+        state->reached_at = cut->at;
+    }
+    pthread_mutex_unlock(&state->log_mutex);
 }
 
 /* ---- a segment ---- */
@@ -150,6 +173,20 @@ out:
     return st;
 }
 
+/* A segment that goes into the spool without them says that it needs keys as new as itself. */
+static tr_status ship_keys(tr_vault *vault, tr_target *target, tr_snapshot_head *head, tr_error *err) {
+    tr_error why = {0};
+    tr_status st = tr_snapshot_ship_keys(vault, target, &head->log_keys_ms, &why);
+    if (tr_snapshot_can_wait(vault, st)) {
+        tr_spool_owe_keys(vault);
+        head->log_keys_ms = head->created_ms;
+        return TR_OK;
+    }
+    if (st != TR_OK && err)
+        *err = why;
+    return st;
+}
+
 static tr_status cut_segment(tr_vault *vault, tr_target *target, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
     const int64_t begun_at = tr_monotonic_ms();
@@ -164,7 +201,7 @@ static tr_status cut_segment(tr_vault *vault, tr_target *target, tr_error *err) 
         goto out;
     }
     describe(vault, tr_moment_about(moment), &head);
-    TR_TRY(tr_snapshot_ship_keys(vault, target, &head.log_keys_ms, err));
+    TR_TRY(ship_keys(vault, target, &head, err));
     TR_TRY(begin_file(target, &head, &cut, err));
     TR_TRY(tr_snapshot_writer_open(vault->ring, &head, write_hashed, &cut, &cut.writer, err));
     TR_TRY(tr_moment_read_changed(moment, &state->log_changed, write_page, &cut, err));
@@ -187,12 +224,17 @@ out:
 static tr_status cut_now(tr_vault *vault, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
     tr_target *target = NULL;
-    tr_status st = tr_target_open(vault->config->backup_dir, true, &target, err);
+    tr_log_state cut;
+    tr_status st = tr_snapshot_open_target(vault, true, &target, err);
     pthread_mutex_lock(&state->log_mutex);
     if (st == TR_OK && state->log_on)
         st = cut_segment(vault, target, err);
     pthread_mutex_unlock(&state->log_mutex);
     tr_target_close(target);
+    if (state->spool)
+        (void)tr_spool_flush(vault, TR_LANE_LOG, NULL); /* it says itself what waits */
+    else if (st == TR_OK && tr_log_cut(vault, &cut))
+        tr_log_reached(vault, &cut);
     return st;
 }
 
@@ -271,8 +313,9 @@ static void *ship(void *context) {
 
 tr_status tr_snapshots_ship(tr_vault *vault, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
-    if (!vault->config->backup_log || !vault->config->backup_dir[0])
-        return TR_OK;
+    tr_status st = tr_spool_begin(vault, err);
+    if (st != TR_OK || !vault->config->backup_log || !tr_config_has_backup(vault->config))
+        return st;
     state->shipping = true;
     if (pthread_create(&state->shipper, NULL, ship, vault) == 0)
         return TR_OK;

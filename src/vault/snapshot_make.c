@@ -10,15 +10,26 @@
 #include "vault/snapshots_internal.h"
 
 tr_status tr_snapshot_has_target(const tr_vault *vault, tr_error *err) {
-    return vault->config->backup_dir[0]
+    return tr_config_has_backup(vault->config)
                ? TR_OK
                : tr_fail(err, TR_E_CONFLICT, NULL,
-                         "there is no backup: the setting backup_dir names no folder");
+                         "there is no backup: neither backup_dir nor backup_s3_url is set");
+}
+
+const char *tr_snapshot_place(const tr_vault *vault) {
+    const tr_config *c = vault->config;
+    return c->backup_dir[0] ? c->backup_dir : c->backup_s3_url;
+}
+
+bool tr_snapshot_can_wait(const tr_vault *vault, tr_status st) {
+    return st == TR_E_IO && vault->snapshots->spool;
 }
 
 tr_status tr_snapshot_open_target(tr_vault *vault, bool write, tr_target **out, tr_error *err) {
     tr_status st = tr_snapshot_has_target(vault, err);
     *out = NULL;
+    if (st == TR_OK && vault->snapshots->store)
+        return tr_target_open_store(vault->snapshots->store, vault->snapshots->spool, out, err);
     return st == TR_OK ? tr_target_open(vault->config->backup_dir, write, out, err) : st;
 }
 
@@ -57,7 +68,7 @@ static tr_status look_at(void *context, const char *name, tr_error *err) {
     struct listing *l = context;
     char own[64];
     tr_target_source *source = NULL;
-    tr_snapshot_item item = {.bytes = 0};
+    tr_snapshot_item item = {.bytes = 0, .spooled = tr_target_spooled(l->target, name)};
     tr_status st = tr_target_read(l->target, name, &source, err);
     if (st == TR_OK) {
         item.bytes = tr_target_size(source);
@@ -83,6 +94,16 @@ static int by_time(const void *a, const void *b) {
     return memcmp(x->id.bytes, y->id.bytes, sizeof x->id.bytes);
 }
 
+/* One that was uploaded while it was listed is named twice. */
+static size_t once_each(tr_snapshot_item *items, size_t count) {
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (left == 0 || !tr_uuid_equal(&items[left - 1].head.id, &items[i].head.id))
+            items[left++] = items[i];
+    }
+    return left;
+}
+
 tr_status tr_snapshot_items(tr_vault *vault, tr_target *target, tr_snapshot_item **items, size_t *count,
                             tr_error *err) {
     struct listing l = {.vault = vault, .target = target};
@@ -95,7 +116,7 @@ tr_status tr_snapshot_items(tr_vault *vault, tr_target *target, tr_snapshot_item
     if (l.count > 1)
         qsort(l.items, l.count, sizeof *l.items, by_time);
     *items = l.items;
-    *count = l.count;
+    *count = once_each(l.items, l.count);
     return st;
 }
 
@@ -178,7 +199,41 @@ static tr_status choose_kind(tr_vault *vault, tr_target *target, const tr_page_m
         head->base = base;
     }
     tr_chain_free(&chain);
-    return st == TR_E_NOT_FOUND || st == TR_E_CORRUPT ? TR_OK : st; /* it is in no order any more, or gone */
+    /* It is in no order any more, or gone, or nobody can look. */
+    return st == TR_E_NOT_FOUND || st == TR_E_CORRUPT || tr_snapshot_can_wait(vault, st) ? TR_OK : st;
+}
+
+/* Before the snapshot is listed: a subject in it has its key in the copy, unless it was erased since. What
+ * goes into the spool is listed as good once the store has it, and the copy before it. */
+static tr_status renew_keys(tr_vault *vault, tr_error *err) {
+    tr_error why = {0};
+    if (vault->snapshots->store)
+        tr_s3_try_again(vault->snapshots->store);
+    tr_status st = tr_snapshots_renew_keys(vault, &why);
+    if (tr_snapshot_can_wait(vault, st)) {
+        tr_spool_owe_keys(vault);
+        return TR_OK;
+    }
+    if (st != TR_OK && err)
+        *err = why;
+    return st;
+}
+
+/* It is there; what is older is dropped once the store can be asked for it. */
+static tr_status send_and_drop(tr_vault *vault, tr_target *target, const tr_snapshot_head *head,
+                               int64_t bytes, tr_error *err) {
+    tr_snapshots *state = vault->snapshots;
+    tr_status st = tr_spool_flush(vault, TR_LANE_SNAPSHOTS, NULL);
+    if (st == TR_OK)
+        st = tr_spool_flush(vault, TR_LANE_LOG, NULL);
+    if (st == TR_OK)
+        return drop_old(vault, target, err);
+    pthread_mutex_lock(&state->mutex);
+    state->looked = true;
+    state->count++;
+    state->newest = (tr_snapshot_item){.head = *head, .bytes = bytes, .spooled = true};
+    pthread_mutex_unlock(&state->mutex);
+    return TR_OK;
 }
 
 static tr_status make(tr_vault *vault, tr_snapshot_work *work, tr_error *err) {
@@ -204,8 +259,7 @@ static tr_status make(tr_vault *vault, tr_snapshot_work *work, tr_error *err) {
     pthread_mutex_lock(&state->mutex);
     state->keys_at = state->keys_at > head.created_ms ? state->keys_at : head.created_ms;
     pthread_mutex_unlock(&state->mutex);
-    /* Before the snapshot is listed: a subject in it has its key in the copy, unless it was erased since. */
-    TR_TRY(tr_snapshots_renew_keys(vault, err));
+    TR_TRY(renew_keys(vault, err));
     TR_TRY(tr_snapshot_write(vault, target, name, moment, marks, &head, &file, err));
     note_progress(work, tr_moment_about(moment), file);
     tr_moment_end(moment);
@@ -213,7 +267,7 @@ static tr_status make(tr_vault *vault, tr_snapshot_work *work, tr_error *err) {
     TR_TRY(tr_target_commit(file, err));
     done = true;
     TR_TRY(tr_page_marks_commit(marks, err));
-    st = drop_old(vault, target, err);
+    st = send_and_drop(vault, target, &head, work->bytes, err);
 out:
     if (!done)
         tr_log_forget(vault, &work->id);

@@ -1,6 +1,9 @@
-/* Where snapshots go: a folder, and files in it that are whole or not there. Not for other layers.
+/* Where snapshots go, and files there that are whole or not there at all. Not for other layers.
  *
- * A file is written under a name that begins with a dot, flushed, and renamed when it is complete. Names are
+ * A folder (target_folder.c): a file is written under a name that begins with a dot, flushed, and renamed
+ * when it is complete. An S3-compatible store (target_store.c): it is written into the spool first, a folder
+ * on this machine; snapshots and segments wait there for vault/snapshot_spool.h to upload them, copies of
+ * keys and keyring are in the store when tr_target_commit returns and never stay in the spool. Names are
  * relative to the target ("keys.tresor", "snapshots/ID.tresor").
  */
 #ifndef TR_VAULT_SNAPSHOT_TARGET_H
@@ -8,17 +11,26 @@
 
 #include "base/buf.h"
 #include "crypto/stream.h"
+#include "vault/s3.h"
 
 #define TR_TARGET_SNAPSHOTS "snapshots"
 #define TR_TARGET_KEYS      "keys.tresor"
 #define TR_TARGET_ENDING    ".tresor"
 
 typedef struct tr_target tr_target;
+typedef struct tr_spool tr_spool; /* vault/snapshot_spool.h */
 
 /* The folder must be there: an absent one may be a disk that is not mounted. To write, the folder `snapshots`
  * is made in it. TR_E_IO names it. */
 tr_status tr_target_open(const char *folder, bool write, tr_target **out, tr_error *err);
+/* `spool` NULL: only to read, and only what is in the store. Asks nothing of the store yet; both must live as
+ * long as the target. */
+tr_status tr_target_open_store(tr_s3 *store, tr_spool *spool, tr_target **out, tr_error *err);
 void tr_target_close(tr_target *target); /* NULL is fine */
+/* The spool as a target of its own; NULL: there is none. */
+tr_target *tr_target_spool(tr_target *target);
+/* Is this file in the spool still? */
+bool tr_target_spooled(tr_target *target, const char *name);
 
 /* ---- writing ---- */
 
@@ -48,7 +60,7 @@ tr_status tr_target_remove(tr_target *target, const char *name, tr_error *err); 
 
 typedef struct tr_target_source tr_target_source;
 
-/* An open source stays what it was when the file is replaced. TR_E_NOT_FOUND. */
+/* An open source stays what it was when the file is replaced, or cannot be read any more. TR_E_NOT_FOUND. */
 tr_status tr_target_read(tr_target *target, const char *name, tr_target_source **out, tr_error *err);
 /* The same for any file, by its path. */
 tr_status tr_target_read_path(const char *path, tr_target_source **out, tr_error *err);

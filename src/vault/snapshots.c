@@ -16,10 +16,19 @@
 #define FIRST_DRILL_MS ((int64_t)10 * 60 * 1000)
 #define DRILL_AGAIN_MS ((int64_t)24 * 3600 * 1000) /* after one that failed */
 #define RETRY_MS       ((int64_t)5 * 60 * 1000)    /* after a scheduled snapshot that failed */
+#define END_MS         5000 /* for what is on its way to a store when the process is to stop */
 
 /* ---- the state ---- */
 
-tr_status tr_snapshots_new(tr_snapshots **out, tr_error *err) {
+static tr_status open_store(tr_snapshots *state, const tr_config *config, tr_error *err) {
+    if (!config->backup_s3_url[0])
+        return TR_OK;
+    tr_status st = tr_s3_new(config, &state->store, err);
+    return st == TR_OK ? tr_spool_new(config->backup_spool, config->backup_spool_bytes, &state->spool, err)
+                       : st;
+}
+
+tr_status tr_snapshots_new(const tr_config *config, tr_snapshots **out, tr_error *err) {
     pthread_condattr_t attributes;
     tr_snapshots *state = calloc(1, sizeof *state);
     *out = NULL;
@@ -37,14 +46,20 @@ tr_status tr_snapshots_new(tr_snapshots **out, tr_error *err) {
     pthread_mutex_init(&state->mutex, NULL);
     pthread_mutex_init(&state->log_mutex, NULL);
     state->begun_at = tr_monotonic_ms();
-    *out = state;
-    return TR_OK;
+    tr_status st = open_store(state, config, err);
+    if (st == TR_OK)
+        *out = state;
+    else
+        tr_snapshots_free(state);
+    return st;
 }
 
 void tr_snapshots_end(tr_vault *vault) {
     tr_snapshots *state = vault->snapshots;
     pthread_mutex_lock(&state->mutex);
     state->stop = true;
+    if (state->store)
+        tr_s3_end(state->store, END_MS);
     pthread_cond_broadcast(&state->changed);
     pthread_mutex_unlock(&state->mutex);
 }
@@ -55,6 +70,8 @@ void tr_snapshots_free(tr_snapshots *state) {
     pthread_cond_destroy(&state->changed);
     pthread_mutex_destroy(&state->mutex);
     pthread_mutex_destroy(&state->log_mutex);
+    tr_spool_free(state->spool);
+    tr_s3_free(state->store);
     tr_changed_clear(&state->keys_changed, TR_IN_KEYS);
     tr_changed_clear(&state->log_changed, TR_IN_VAULT | TR_IN_AUDIT);
     free(state);
@@ -69,27 +86,44 @@ void tr_snapshots_join(tr_vault *vault) {
         pthread_join(state->thread, NULL);
     state->joinable = false;
     tr_log_join(vault);
+    tr_spool_join(vault);
 }
 
 /* ---- what is there ---- */
 
-tr_status tr_snapshots_list(tr_vault *vault, tr_snapshot_item **items, size_t *count, tr_error *err) {
+/* *away may be NULL: then a store that is away is a failure. */
+static tr_status list(tr_vault *vault, tr_snapshot_item **items, size_t *count, bool *away, tr_error *err) {
     tr_target *target = NULL;
+    tr_error why = {0};
     *items = NULL;
     *count = 0;
-    tr_status st = tr_snapshot_open_target(vault, false, &target, err);
+    tr_status st = tr_snapshot_open_target(vault, false, &target, &why);
     if (st == TR_OK)
-        st = tr_snapshot_items(vault, target, items, count, err);
+        st = tr_snapshot_items(vault, target, items, count, &why);
     if (st == TR_OK)
         tr_snapshot_remember(vault, *items, *count);
+    if (away)
+        *away = tr_snapshot_can_wait(vault, st);
+    if (away && *away)
+        st = tr_snapshot_items(vault, tr_spool_target(vault->snapshots->spool), items, count, &why);
+    for (size_t i = 0; away && *away && i < *count; i++)
+        (*items)[i].spooled = true;
     tr_target_close(target);
+    if (st != TR_OK && err)
+        *err = why;
     return st;
+}
+
+tr_status tr_snapshots_list(tr_vault *vault, tr_snapshot_item **items, size_t *count, tr_error *err) {
+    bool away;
+    return list(vault, items, count, &away, err);
 }
 
 tr_status tr_snapshots_get(tr_vault *vault, const tr_uuid *id, tr_snapshot_item *item, tr_error *err) {
     tr_snapshot_item *items = NULL;
     size_t count = 0;
-    tr_status st = tr_snapshots_list(vault, &items, &count, err);
+    bool away = false;
+    tr_status st = list(vault, &items, &count, &away, err);
     if (st == TR_OK)
         st = TR_E_NOT_FOUND;
     for (size_t i = 0; st == TR_E_NOT_FOUND && i < count; i++) {
@@ -99,6 +133,8 @@ tr_status tr_snapshots_get(tr_vault *vault, const tr_uuid *id, tr_snapshot_item 
         }
     }
     free(items);
+    if (st == TR_E_NOT_FOUND && away)
+        return tr_fail(err, TR_E_IO, tr_snapshot_place(vault), "the backup store cannot be asked for it now");
     return st == TR_E_NOT_FOUND ? tr_fail(err, st, NULL, "there is no such snapshot") : st;
 }
 
@@ -106,7 +142,8 @@ tr_status tr_snapshots_may_remove(tr_vault *vault, const tr_uuid *id, tr_error *
     char other[TR_UUID_TEXT];
     tr_snapshot_item *items = NULL;
     size_t count = 0;
-    tr_status st = tr_snapshots_list(vault, &items, &count, err);
+    bool away = false; /* what is put upon one in the spool is there too */
+    tr_status st = list(vault, &items, &count, &away, err);
     for (size_t i = 0; st == TR_OK && i < count; i++) {
         if (!tr_uuid_equal(&items[i].head.base, id))
             continue;
@@ -335,7 +372,10 @@ bool tr_snapshots_verified(tr_vault *vault, const tr_uuid *id, tr_snapshot_work 
 static tr_status look(tr_vault *vault, tr_error *err) {
     tr_snapshot_item *items = NULL;
     size_t count = 0;
-    tr_status st = tr_snapshots_list(vault, &items, &count, err);
+    bool away = false;
+    tr_status st = list(vault, &items, &count, &away, err);
+    if (st == TR_OK && away && count > 0)
+        tr_snapshot_remember(vault, items, count);
     free(items);
     return st;
 }
@@ -396,7 +436,7 @@ tr_status tr_snapshots_tend(tr_vault *vault, bool *more, tr_error *err) {
     tr_snapshots *state = vault->snapshots;
     tr_status st = TR_OK;
     (void)more;
-    if (!vault->config->backup_dir[0])
+    if (!tr_config_has_backup(vault->config))
         return TR_OK;
     pthread_mutex_lock(&state->mutex);
     bool idle = !state->running && !state->stop && tr_monotonic_ms() >= state->try_after;
@@ -427,7 +467,7 @@ tr_status tr_snapshots_need_master(tr_vault *vault, uint32_t version, tr_error *
     tr_target *target = NULL;
     size_t count = 0;
     tr_status st = TR_OK;
-    if (!vault->config->backup_dir[0])
+    if (!tr_config_has_backup(vault->config))
         return TR_OK;
     pthread_mutex_lock(&state->mutex);
     bool running = state->running;
@@ -435,7 +475,7 @@ tr_status tr_snapshots_need_master(tr_vault *vault, uint32_t version, tr_error *
     if (running)
         return tr_fail(err, TR_E_CONFLICT, NULL, BUSY);
     TR_TRY(tr_snapshots_renew_keys(vault, err));
-    TR_TRY(tr_snapshots_list(vault, &items, &count, err));
+    TR_TRY(list(vault, &items, &count, NULL, err));
     for (size_t i = 0; st == TR_OK && i < count; i++) {
         if (items[i].head.master != version)
             continue;

@@ -1,4 +1,5 @@
-/* Snapshots: the vault's copies in the backup target (setting backup_dir), taken while writes go on.
+/* Snapshots: the vault's copies in the backup target (setting backup_dir or backup_s3_url), taken while
+ * writes go on.
  *
  * What lies in the target:
  *   snapshots/ID.tresor  the pages of vault.db and audit.db of one committed moment (vault/snapshot_format.h)
@@ -38,16 +39,26 @@ tr_status tr_snapshots_check_target(tr_vault *vault, tr_error *err);
 typedef struct tr_snapshot_item {
     tr_snapshot_head head;
     int64_t bytes;
+    bool spooled; /* it waits for the store: not good yet */
 } tr_snapshot_item;
 
 /* Those in the target, oldest first; the caller frees *items. What is no whole snapshot of this vault is left
- * out. TR_E_CONFLICT when no target is set; TR_E_IO: it cannot be read. */
+ * out. While a store is away: those in the spool alone, and tr_snapshots_spool says so. TR_E_CONFLICT when no
+ * target is set; TR_E_IO: it cannot be read. */
 tr_status tr_snapshots_list(tr_vault *vault, tr_snapshot_item **items, size_t *count, tr_error *err);
 tr_status tr_snapshots_get(tr_vault *vault, const tr_uuid *id, tr_snapshot_item *item, tr_error *err);
 /* TR_E_CONFLICT: another one is put upon it; which one is said. */
 tr_status tr_snapshots_may_remove(tr_vault *vault, const tr_uuid *id, tr_error *err);
 /* TR_E_NOT_FOUND; TR_E_CONFLICT likewise. */
 tr_status tr_snapshots_remove(tr_vault *vault, const tr_uuid *id, tr_error *err);
+
+typedef struct tr_spool_state {
+    int64_t files, bytes; /* that wait */
+    bool away;            /* the store cannot be reached or refuses; `why` says what */
+    tr_error why;
+} tr_spool_state;
+/* False: the target is no store, and has no spool. */
+bool tr_snapshots_spool(tr_vault *vault, tr_spool_state *state);
 
 /* ---- work ---- */
 
@@ -92,7 +103,8 @@ tr_status tr_snapshots_make(tr_vault *vault, tr_snapshot_want want, const tr_uui
 /* A drill now, in this thread: likewise. */
 tr_status tr_snapshots_drill(tr_vault *vault, tr_error *err);
 
-/* Begin to ship the log, when the settings say so: for `tresor serve`. It ends with tr_snapshots_join. */
+/* Begin to ship the log, when the settings say so, and to upload what waits in the spool: for `tresor serve`.
+ * It ends with tr_snapshots_join. */
 tr_status tr_snapshots_ship(tr_vault *vault, tr_error *err);
 
 typedef struct tr_log_state {

@@ -6,6 +6,7 @@
 
 #include "vault/page_marks.h"
 #include "vault/snapshot_chain.h"
+#include "vault/snapshot_spool.h"
 #include "vault/snapshot_target.h"
 #include "vault/snapshots.h"
 #include "vault/vault_internal.h"
@@ -16,6 +17,10 @@
 
 struct tr_snapshots {
     _Atomic bool stop;
+    tr_s3 *store;           /* with its spool, where the target is one; else NULL */
+    tr_spool *spool;        /* snapshot_spool.c */
+    pthread_t uploader;     /* of the spool */
+    bool uploading;         /* the thread was started */
     pthread_mutex_t mutex;  /* what follows */
     pthread_cond_t changed; /* a task or a copy of the keys ended */
 
@@ -49,12 +54,13 @@ struct tr_snapshots {
 
     /* the log: snapshot_log.c */
     pthread_t shipper;
-    _Atomic bool shipping;      /* the thread was started */
-    pthread_mutex_t log_mutex;  /* what follows; held while a segment is cut and put in place */
-    bool log_on;                /* the log goes on from its snapshot; else it needs a new one */
-    tr_uuid log;                /* the snapshot's id */
-    int64_t log_number, log_at; /* the newest segment's */
-    int64_t log_behind_at;      /* monotonic: since when something is not shipped; 0: all is */
+    _Atomic bool shipping;              /* the thread was started */
+    pthread_mutex_t log_mutex;          /* what follows; held while a segment is cut and put in place */
+    bool log_on;                        /* the log goes on from its snapshot; else it needs a new one */
+    tr_uuid log;                        /* the snapshot's id */
+    int64_t log_number, log_at;         /* the newest segment's */
+    int64_t reached_number, reached_at; /* the newest that is in the target with all before it */
+    int64_t log_behind_at;              /* monotonic: since when something is not shipped; 0: all is */
     uint8_t log_previous[TR_SHA256_LEN];
     uint32_t log_pages[3];  /* how many the databases had then, as in a moment's info */
     tr_changed log_changed; /* since then */
@@ -87,6 +93,10 @@ tr_status tr_log_moment(tr_vault *vault, const tr_uuid *id, tr_moment **moment, 
                         tr_error *err);
 /* The snapshot at which the log was to begin has failed. */
 void tr_log_forget(tr_vault *vault, const tr_uuid *id);
+/* Which segment was cut last. False: no log goes on. */
+bool tr_log_cut(tr_vault *vault, tr_log_state *cut);
+/* All up to that one are in the target. */
+void tr_log_reached(tr_vault *vault, const tr_log_state *cut);
 /* Remove the segments that no snapshot needs. */
 tr_status tr_log_drop(tr_vault *vault, tr_target *target, const tr_snapshot_item *items, size_t count,
                       tr_error *err);
@@ -107,6 +117,10 @@ tr_status tr_snapshot_items(tr_vault *vault, tr_target *target, tr_snapshot_item
 void tr_snapshot_remember(tr_vault *vault, const tr_snapshot_item *items, size_t count);
 /* TR_E_CONFLICT: no target is set. */
 tr_status tr_snapshot_has_target(const tr_vault *vault, tr_error *err);
+/* Where it is: the folder, or the store's URL. */
+const char *tr_snapshot_place(const tr_vault *vault);
+/* The store is away, and the spool can take what was to go there. */
+bool tr_snapshot_can_wait(const tr_vault *vault, tr_status st);
 tr_status tr_snapshot_open_target(tr_vault *vault, bool write, tr_target **out, tr_error *err);
 
 #endif

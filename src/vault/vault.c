@@ -237,7 +237,7 @@ tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secre
     TR_TRY(tr_retention_new(&vault->retention, err));
     TR_TRY(tr_principals_convert(vault, err));
     TR_TRY(tr_erasures_new(&vault->erasures, err));
-    TR_TRY(tr_snapshots_new(&vault->snapshots, err));
+    TR_TRY(tr_snapshots_new(config, &vault->snapshots, err));
     TR_TRY(tr_outbox_new(config, &vault->outbox, err));
     take_notes(vault);
     *out = vault;

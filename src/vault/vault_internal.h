@@ -73,7 +73,7 @@ tr_status tr_retention_new(tr_retention **out, tr_error *err);
 void tr_retention_free(tr_retention *work);
 tr_status tr_erasures_new(tr_erasures **out, tr_error *err);
 void tr_erasures_free(tr_erasures *work);
-tr_status tr_snapshots_new(tr_snapshots **out, tr_error *err);
+tr_status tr_snapshots_new(const tr_config *config, tr_snapshots **out, tr_error *err);
 void tr_snapshots_free(tr_snapshots *work);
 tr_status tr_outbox_new(const tr_config *config, tr_outbox **out, tr_error *err);
 void tr_outbox_free(tr_outbox *outbox);

@@ -49,7 +49,7 @@ def files_in(folder):
 # ---- making ----
 
 def test_a_snapshot_is_made_listed_read_verified_and_removed(world, backup):
-    assert world.operator.get("/v1/snapshots").json() == {"every_s": 0, "last": None, "log": None, "drill": None, "items": [], "next": None}
+    assert world.operator.get("/v1/snapshots").json() == {"every_s": 0, "last": None, "log": None, "drill": None, "spool": None, "items": [], "next": None}
     made = make(world)
     assert made["state"] == "good" and made["kind"] == "full" and made["verification"] is None
     assert [d["name"] for d in made["databases"]] == ["vault.db", "audit.db"]

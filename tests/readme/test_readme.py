@@ -170,9 +170,9 @@ def test_audit_log_is_whole(example):
 
 
 def test_settings_table_is_what_help_says():
-    table = re.findall(r"^\| `(--[a-z-]+)` \| `(TRESOR_[A-Z_]+)` \| (.+?) \| (?:`(.*)`|) *\|$", README, re.M)
+    table = re.findall(r"^\| `(--[a-z0-9-]+)` \| `(TRESOR_[A-Z0-9_]+)` \| (.+?) \| (?:`(.*)`|) *\|$", README, re.M)
     told = subprocess.run([ROOT / "build" / "tresor", "serve", "--help"], check=True, capture_output=True, text=True).stdout
-    settings = re.findall(r"^  (--[a-z-]+) +(TRESOR_[A-Z_]+) +(.+?)(?: \[([^][]+)\])?$", told, re.M)
+    settings = re.findall(r"^  (--[a-z0-9-]+) +(TRESOR_[A-Z0-9_]+) +(.+?)(?: \[([^][]+)\])?$", told, re.M)
     assert len(settings) > 10
     assert table == settings
 

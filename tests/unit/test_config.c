@@ -285,7 +285,7 @@ static void test_table(void **state) {
     (void)state;
     size_t count = 0;
     const tr_config_setting *list = tr_config_settings(&count);
-    assert_int_equal(count, 49);
+    assert_int_equal(count, 57);
     for (size_t i = 0; i < count; i++) {
         char flag[256];
         tr_config config;
