@@ -22,6 +22,7 @@ SHARED = [
     ("PCRE2", "pcre2", "BSD-3-Clause", "https://www.pcre.org/"),
     ("libarchive", "libarchive", "BSD-2-Clause", "https://www.libarchive.org/"),
     ("libcurl", "curl", "curl", "https://curl.se/"),
+    ("Expat", "libexpat", "MIT", "https://libexpat.github.io/"),
     ("libseccomp", "libseccomp", "LGPL-2.1-only", "https://github.com/seccomp/libseccomp"),
     ("GNU C library", "glibc", "LGPL-2.1-or-later", "https://www.gnu.org/software/libc/"),
 ]

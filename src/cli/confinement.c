@@ -120,10 +120,12 @@ static tr_status confine_files(const tr_config *config, const tr_keyring_need *n
     add_or_above(&p, config->backup_dir);
     add_or_above(&p, config->backup_spool);
     add_folder_of(&p, config->backup_s3_ca);
+    add_folder_of(&p, config->backup_s3_secret_key_file);
     add_folder_of(&p, config->tls_cert);
     add_folder_of(&p, config->tls_key);
     add_folder_of(&p, config->outbox_ca);
     add_folder_of(&p, config->smtp_ca);
+    add_folder_of(&p, config->smtp_password_file);
     if (has_hsm(need))
         add_hsm(&p, config, need);
     if (p.failed)
