@@ -38,10 +38,12 @@ typedef struct tr_conn {
     int wal_frames;   /* writer: frames in the WAL after the newest commit */
     unsigned commits; /* writer: that wrote to the WAL */
     int running;      /* statements between begin and end */
+    int64_t changes;  /* writer: sqlite3_total_changes64 when the transaction began */
     tr_statement statements[TR_STATEMENTS];
 } tr_conn;
 
 typedef struct tr_group tr_group;
+typedef struct tr_turns tr_turns;
 
 struct tr_db {
     const tr_source *source;
@@ -157,6 +159,45 @@ tr_status tr_anchor_put(tr_db *tx, const tr_head *head, tr_error *err);
 tr_status tr_audit_walk(tr_db *db, const tr_head *from, const tr_head *anchor, tr_audit_verdict *verdict,
                         tr_error *err);
 
+/* ---- sessions.c, turns.c: the turns of tokens, durable in audit.db, folded into the sessions' rows later
+ * ---- */
+/* What a turn changes, into the session's row; TR_E_NOT_FOUND when it has ended. */
+tr_status tr_session_fold(tr_db *tx, const tr_session *row, tr_error *err);
+
+typedef struct tr_turn {
+    bool found;
+    tr_session session; /* only what a turn changes */
+} tr_turn;
+
+typedef struct tr_lost { /* entries whose effects in the vault are missing; last 0: none */
+    int64_t first, last;
+} tr_lost;
+
+/* fold_ms 0: 1000. */
+tr_status tr_turns_new(int fold_ms, tr_turns **out, tr_error *err);
+void tr_turns_free(tr_turns *turns);
+/* In a job: the session's turn, durable with the group. */
+tr_status tr_turns_add(tr_db *tx, const tr_session *row, tr_error *err);
+/* A session's turn that may not be in its row yet. A reader asks before it reads the row: afterwards it might
+ * be folded into a newer row than the one that was read. */
+void tr_turns_look(tr_db *db, const char *client, tr_turn *turn);
+void tr_turn_apply(const tr_turn *turn, tr_session *row);
+/* In a job: what waits, into the rows, without forgetting it. */
+tr_status tr_turns_write_rows(tr_db *tx, tr_error *err);
+/* Is it time to fold? */
+bool tr_turns_due(const tr_turns *turns, int64_t now_us);
+int64_t tr_turns_due_us(const tr_turns *turns); /* when it will be, by tr_monotonic_us; 0: nothing waits */
+bool tr_turns_waiting(const tr_turns *turns);   /* does the ring tell of a group that is not folded? */
+int64_t tr_turns_number(const tr_turns *turns); /* of the newest group that has a row in the ring */
+/* In the group's commit: its row in the ring. */
+tr_status tr_turns_store(tr_db *tx, int64_t first, int64_t last, bool effects, tr_error *err);
+/* In the group's commit: all turns into the rows, up to the group of this number. */
+tr_status tr_turns_fold(tr_db *tx, int64_t number, tr_error *err);
+/* After it. `behind`: the anchor is not the log's head. */
+void tr_turns_committed(tr_group *group, int64_t number, bool folded, bool behind);
+/* Read the ring: what is not folded waits to be. */
+tr_status tr_turns_load(tr_db *tx, int64_t anchor, tr_lost *lost, tr_error *err);
+
 /* ---- records.c, record_index.c ---- */
 typedef struct tr_record_sink {
     tr_record_fn fn;
@@ -190,21 +231,27 @@ struct tr_group {
     bool lost; /* SQLite undid the whole transaction */
     bool reconciling;
     tr_head head;
+    int64_t anchor; /* the newest entry that the vault knows */
+    tr_turns *turns;
+    tr_buf turned;  /* the group's turns, packed */
     tr_buf entries; /* audit entries of the group: rows of `pending` point into it */
     struct tr_pending *pending;
     size_t pending_count, pending_room;
 };
 
-tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, tr_error *err);
+tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, int fold_ms, tr_error *err);
 void tr_group_close(tr_group *group);
 /* After a failed commit or a damaged page: undo, and open the connections anew. */
 tr_status tr_group_reopen(tr_group *group, tr_error *err);
 /* Run fn at a level of its own. When group->lost is set afterwards, everything the group did is undone. */
 tr_status tr_group_run(tr_group *group, tr_job_fn fn, void *context, tr_error *err);
-tr_status tr_group_commit(tr_group *group, tr_error *err);
+/* `fold`: whether it is time or not. */
+tr_status tr_group_commit(tr_group *group, bool fold, tr_error *err);
 void tr_group_abort(tr_group *group);
-/* For tr_db_conn: begin the group's transaction and the savepoints of the present level. */
+/* For tr_db_conn: begin the group's transaction. */
 tr_status tr_group_enter(tr_group *group, tr_conn *conn, tr_error *err);
+/* Before the first statement that writes: the savepoints of the present level. */
+tr_status tr_group_mark(tr_group *group, tr_conn *conn, tr_error *err);
 
 /* ---- checkpoint.c: a thread that copies the WALs back while the writer goes on ---- */
 typedef struct tr_checkpointer tr_checkpointer;
