@@ -48,11 +48,13 @@ tr_status tr_store_open(const tr_store_options *options, tr_store **out, tr_erro
 /* Ends the writer after the jobs already queued; checkpoints the WALs. No other call may be running. */
 void tr_store_close(tr_store *store);
 
-/* This thread's reading connections, opened at its first call and kept until the thread ends or the store
+/* This thread's reading connections, opened at its first call and kept until it rests or ends or the store
  * closes. */
 tr_status tr_store_reader(tr_store *store, tr_db **db, tr_error *err);
-/* One consistent view over several reads of the vault. Must be ended; do not hold it while waiting for a
- * write. */
+/* This thread reads nothing for a while: another one may have its connections, *db is no longer its own. */
+void tr_store_rest(tr_store *store);
+/* One consistent view over several reads of the vault. Must be ended, by tr_store_rest at the latest; inside
+ * it there is no tr_store_write. */
 tr_status tr_read_begin(tr_db *db, tr_error *err);
 void tr_read_end(tr_db *db);
 

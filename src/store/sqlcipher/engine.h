@@ -44,6 +44,7 @@ typedef struct tr_conn {
 
 typedef struct tr_group tr_group;
 typedef struct tr_turns tr_turns;
+typedef struct tr_tail tr_tail;
 
 struct tr_db {
     const tr_source *source;
@@ -52,6 +53,7 @@ struct tr_db {
     bool reading;           /* between tr_read_begin and tr_read_end */
     tr_store *store;        /* a reader's */
     tr_db *next, *previous; /* in the store's list of readers */
+    tr_db *resting;         /* the next of those that no thread has */
 };
 
 /* ---- conn.c ---- */
@@ -159,6 +161,21 @@ tr_status tr_anchor_put(tr_db *tx, const tr_head *head, tr_error *err);
 tr_status tr_audit_walk(tr_db *db, const tr_head *from, const tr_head *anchor, tr_audit_verdict *verdict,
                         tr_error *err);
 
+/* ---- audit_index.c: which entries are about whom ---- */
+tr_status tr_tail_new(tr_tail **out, tr_error *err);
+void tr_tail_free(tr_tail *tail);
+/* In the group's commit, which adds so many entries: some of the older ones' places into the table. */
+tr_status tr_tail_store(tr_db *tx, size_t added, tr_error *err);
+/* After it: each entry of the group that is about a subject, then the rest. */
+void tr_tail_add(tr_tail *tail, const tr_uuid *subject, int64_t seq);
+void tr_tail_committed(tr_tail *tail);
+/* Read what the table does not have yet. */
+tr_status tr_tail_load(tr_db *tx, tr_error *err);
+/* The numbers of a subject's entries beyond `after`, at most `limit`; the caller frees *seqs, whatever comes
+ * back. */
+tr_status tr_audit_places(tr_db *db, const tr_uuid *subject, int64_t after, bool down, int limit,
+                          int64_t **seqs, size_t *count, tr_error *err);
+
 /* ---- sessions.c, turns.c: the turns of tokens, durable in audit.db, folded into the sessions' rows later
  * ---- */
 /* What a turn changes, into the session's row; TR_E_NOT_FOUND when it has ended. */
@@ -188,10 +205,11 @@ tr_status tr_turns_write_rows(tr_db *tx, tr_error *err);
 bool tr_turns_due(const tr_turns *turns, int64_t now_us);
 int64_t tr_turns_due_us(const tr_turns *turns); /* when it will be, by tr_monotonic_us; 0: nothing waits */
 bool tr_turns_waiting(const tr_turns *turns);   /* does the ring tell of a group that is not folded? */
-int64_t tr_turns_number(const tr_turns *turns); /* of the newest group that has a row in the ring */
-/* In the group's commit: its row in the ring. */
-tr_status tr_turns_store(tr_db *tx, int64_t first, int64_t last, bool effects, tr_error *err);
-/* In the group's commit: all turns into the rows, up to the group of this number. */
+int64_t tr_turns_number(const tr_turns *turns); /* of the ring's newest row */
+/* In the group's commit: its rows in the ring; *number becomes the newest one's. */
+tr_status tr_turns_store(tr_db *tx, int64_t first, int64_t last, bool effects, int64_t *number,
+                         tr_error *err);
+/* In the group's commit: all turns into the sessions' rows; the ring's up to this number are done. */
 tr_status tr_turns_fold(tr_db *tx, int64_t number, tr_error *err);
 /* After it. `behind`: the anchor is not the log's head. */
 void tr_turns_committed(tr_group *group, int64_t number, bool folded, bool behind);
@@ -233,6 +251,7 @@ struct tr_group {
     tr_head head;
     int64_t anchor; /* the newest entry that the vault knows */
     tr_turns *turns;
+    tr_tail *tail;
     tr_buf turned;  /* the group's turns, packed */
     tr_buf entries; /* audit entries of the group: rows of `pending` point into it */
     struct tr_pending *pending;
@@ -293,7 +312,8 @@ void tr_writer_stats(tr_writer *writer, tr_store_stats *out);
 
 /* ---- readers.c ---- */
 tr_status tr_readers_open(tr_store *store, tr_error *err);
-void tr_readers_close(tr_store *store); /* those of live threads too */
+void tr_readers_close(tr_store *store);  /* those of live threads too */
+bool tr_store_has_view(tr_store *store); /* is this thread between tr_read_begin and tr_read_end? */
 
 /* ---- rekey.c ---- */
 tr_status tr_db_kind_of(const char *database, tr_db_kind *kind, tr_error *err); /* of "vault.db" */
@@ -314,6 +334,8 @@ struct tr_store {
     pthread_key_t reader_key;
     pthread_mutex_t readers_mutex;
     tr_db *readers;
+    tr_db *resting; /* of them, those that no thread has */
+    int resting_count;
     tr_group group; /* the writer's, but for open and close */
     tr_checkpointer *checkpointer;
     tr_changes *changes;

@@ -60,6 +60,8 @@ tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, i
     group->tx.group = group;
     tr_status st = tr_turns_new(fold_ms, &group->turns, err);
     if (st == TR_OK)
+        st = tr_tail_new(&group->tail, err);
+    if (st == TR_OK)
         st = open_conns(group, create, err);
     if (st != TR_OK)
         tr_group_close(group);
@@ -72,6 +74,8 @@ void tr_group_close(tr_group *group) {
     tr_buf_clear(&group->turned);
     tr_turns_free(group->turns);
     group->turns = NULL;
+    tr_tail_free(group->tail);
+    group->tail = NULL;
     free(group->pending);
     group->pending = NULL;
     group->pending_count = group->pending_room = 0;
@@ -247,11 +251,11 @@ static bool has_effects(const tr_group *group) {
 static tr_status finish(tr_group *group, bool fold, tr_head *head, int64_t *number, tr_error *err) {
     bool effects = has_effects(group);
     tr_status st = store_entries(group, head, err);
+    if (st == TR_OK && group->pending_count)
+        st = tr_tail_store(&group->tx, group->pending_count, err);
     *number = tr_turns_number(group->turns);
-    if (st == TR_OK && (group->pending_count || group->turned.len)) {
-        st = tr_turns_store(&group->tx, group->head.seq + 1, head->seq, effects, err);
-        ++*number;
-    }
+    if (st == TR_OK && (group->pending_count || group->turned.len))
+        st = tr_turns_store(&group->tx, group->head.seq + 1, head->seq, effects, number, err);
     if (st == TR_OK && fold)
         st = tr_turns_fold(&group->tx, *number, err);
     if (st == TR_OK && (effects || fold) && head->seq != group->anchor)
@@ -272,6 +276,17 @@ static void forget(tr_group *group) {
     group->lost = false;
 }
 
+static void note_entries(tr_group *group) {
+    int64_t seq = group->head.seq;
+    for (size_t i = 0; i < group->pending_count; i++) {
+        seq++;
+        if (group->pending[i].has_subject)
+            tr_tail_add(group->tail, &group->pending[i].subject, seq);
+    }
+    if (group->pending_count)
+        tr_tail_committed(group->tail);
+}
+
 tr_status tr_group_commit(tr_group *group, bool fold, tr_error *err) {
     static const tr_db_kind order[TR_DB_COUNT] = {TR_DB_KEYS, TR_DB_AUDIT, TR_DB_VAULT};
     tr_head head = group->head;
@@ -287,6 +302,7 @@ tr_status tr_group_commit(tr_group *group, bool fold, tr_error *err) {
     }
     if (st != TR_OK)
         return st;
+    note_entries(group);
     group->head = head;
     tr_turns_committed(group, number, fold, head.seq != group->anchor);
     forget(group);

@@ -68,6 +68,8 @@ static tr_status check_log(tr_db *tx, tr_head *head, int64_t *anchored, tr_error
                     "entry %lld of the audit log is not the one that the vault knows", (long long)anchor.seq);
     if (st == TR_OK)
         st = tr_turns_load(tx, anchor.seq, &lost, err);
+    if (st == TR_OK)
+        st = tr_tail_load(tx, err);
     if (st == TR_OK && last.seq > anchor.seq)
         st = accept_tail(tx, &anchor, &lost, err);
     *head = last;

@@ -12,18 +12,20 @@
 #include "base/clock.h"
 #include "store/sqlcipher/engine.h"
 
-#define RING       256 /* groups, after which a fold is due */
+#define RING       512 /* rows; when half of them wait, a fold is due */
 #define CLIENTS    256 /* sessions, after which one is due: a group must not write too many rows */
 #define FOLD_MS    1000
 #define TURN_LEN   (TR_CLIENT_LEN + 3 * 32 + 2 * 8)
+#define ROW_TURNS  29 /* fill a page: whatever is written over, no other page changes */
+#define ROW_LEN    (ROW_TURNS * TURN_LEN)
 #define NUMBER_LEN 8
 #define NO_PLACE   UINT32_MAX
 #define FIRST_ROOM 64
 
-static const char sql_put[] = "INSERT INTO turns (slot, number, first, last, effects, turns)"
-                              " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (slot) DO UPDATE SET number = ?2,"
-                              " first = ?3, last = ?4, effects = ?5, turns = ?6";
-static const char sql_list[] = "SELECT number, first, last, effects, turns FROM turns ORDER BY number";
+static const char sql_put[] = "INSERT INTO turns (slot, number, first, last, effects, count, turns)"
+                              " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (slot) DO UPDATE SET"
+                              " number = ?2, first = ?3, last = ?4, effects = ?5, count = ?6, turns = ?7";
+static const char sql_list[] = "SELECT number, first, last, effects, turns, count FROM turns ORDER BY number";
 static const char sql_folded_get[] = "SELECT value FROM meta WHERE name = 'turns.folded'";
 static const char sql_folded_put[] = "INSERT INTO meta (name, value) VALUES ('turns.folded', ?1)"
                                      " ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -246,7 +248,7 @@ tr_status tr_turns_write_rows(tr_db *tx, tr_error *err) {
 }
 
 bool tr_turns_due(const tr_turns *t, int64_t now_us) {
-    return t->due_us && (now_us >= t->due_us || t->count >= CLIENTS || t->number - t->folded >= RING - 1);
+    return t->due_us && (now_us >= t->due_us || t->count >= CLIENTS || t->number - t->folded >= RING / 2);
 }
 
 int64_t tr_turns_due_us(const tr_turns *t) {
@@ -266,23 +268,37 @@ bool tr_turns_waiting(const tr_turns *t) {
     return t->count > 0 || t->number > t->folded;
 }
 
-tr_status tr_turns_store(tr_db *tx, int64_t first, int64_t last, bool effects, tr_error *err) {
-    tr_turns *t = tx->group->turns;
-    const tr_buf *turned = &tx->group->turned;
-    int64_t number = t->number + 1;
+static tr_status put_row(tr_db *tx, int64_t number, const int64_t about[3], tr_bytes turns, tr_error *err) {
+    uint8_t room[ROW_LEN] = {0};
     tr_query q;
-    tr_status st = make_room(t, turned->len / TURN_LEN, err);
-    if (st == TR_OK)
-        st = tr_query_write(tx, TR_DB_AUDIT, sql_put, &q, err);
+    tr_status st = tr_query_write(tx, TR_DB_AUDIT, sql_put, &q, err);
     if (st != TR_OK)
         return st;
+    if (turns.len > 0)
+        memcpy(room, turns.data, turns.len);
     tr_bind_int(&q, 1, number % RING);
     tr_bind_int(&q, 2, number);
-    tr_bind_int(&q, 3, first);
-    tr_bind_int(&q, 4, last);
-    tr_bind_int(&q, 5, effects);
-    tr_bind_blob(&q, 6, turned->data, turned->len);
+    for (int i = 0; i < 3; i++)
+        tr_bind_int(&q, 3 + i, about[i]);
+    tr_bind_int(&q, 6, (int64_t)(turns.len / TURN_LEN));
+    tr_bind_blob(&q, 7, room, sizeof room);
     return tr_query_run(&q, NULL, err);
+}
+
+tr_status tr_turns_store(tr_db *tx, int64_t first, int64_t last, bool effects, int64_t *number,
+                         tr_error *err) {
+    tr_turns *t = tx->group->turns;
+    const tr_buf *turned = &tx->group->turned;
+    const int64_t about[3] = {first, last, effects};
+    tr_status st = make_room(t, turned->len / TURN_LEN, err);
+    size_t at = 0;
+    do {
+        size_t len = turned->len - at < ROW_LEN ? turned->len - at : ROW_LEN;
+        if (st == TR_OK)
+            st = put_row(tx, ++*number, about, (tr_bytes){turned->data + at, len}, err);
+        at += len;
+    } while (st == TR_OK && at < turned->len);
+    return st;
 }
 
 void tr_turns_committed(tr_group *group, int64_t number, bool folded, bool behind) {
@@ -324,7 +340,8 @@ static tr_status replay_row(tr_query *q, void *context, tr_error *err) {
     int64_t number = tr_col_int(q, 0), first = tr_col_int(q, 1), last = tr_col_int(q, 2);
     bool lost = tr_col_int(q, 3) != 0 && last > r->anchor;
     tr_bytes turns = tr_col_blob(q, 4);
-    q->bad |= turns.len % TURN_LEN != 0;
+    turns.len = (size_t)tr_col_int(q, 5) * TURN_LEN;
+    q->bad |= turns.len > tr_col_blob(q, 4).len;
     tr_status st = tr_cols_ok(q, err);
     if (st == TR_OK)
         st = grow(r->turns, turns.len / TURN_LEN, err);

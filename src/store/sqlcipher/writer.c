@@ -10,6 +10,7 @@
 #include "store/sqlcipher/engine.h"
 
 #define GROUP_MAX 256
+#define GROUP_TOP 1024 /* the turns of one group must fit into the ring (turns.c) */
 #define QUEUE_MAX 4096
 
 typedef struct tr_job { /* on the stack of the caller, who waits for `done` */
@@ -196,6 +197,8 @@ tr_status tr_writer_start(tr_checkpointer *checkpointer, tr_changes *changes, tr
     w->changes = changes;
     w->group = group;
     w->group_max = group_max > 0 ? group_max : GROUP_MAX;
+    if (w->group_max > GROUP_TOP)
+        w->group_max = GROUP_TOP;
     w->queue_max = queue_max > 0 ? queue_max : QUEUE_MAX;
     w->last = &w->first;
     w->stats.audit_seq = (uint64_t)group->head.seq;
