@@ -13,7 +13,7 @@ static const tr_uuid *subject_of(int64_t seq) {
     return n < SUBJECTS ? &subjects[n] : NULL;
 }
 
-static tr_status append_job(void *context, tr_db *tx, tr_error *err) {
+static tr_status fill_job(void *context, tr_db *tx, tr_error *err) {
     tr_status st = TR_OK;
     int64_t seq = *(const int64_t *)context;
     for (int i = 0; i < A_JOB && st == TR_OK; i++) {
@@ -25,7 +25,7 @@ static tr_status append_job(void *context, tr_db *tx, tr_error *err) {
 
 static void append(fixture *f, int jobs) {
     for (int i = 0; i < jobs; i++) {
-        assert_ok(f, tr_store_write(f->store, append_job, &entries, &f->err));
+        assert_ok(f, tr_store_write(f->store, fill_job, &entries, &f->err));
         entries += A_JOB;
     }
 }
