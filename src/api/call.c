@@ -48,12 +48,12 @@ void tr_call_free(tr_call *call) {
 
 /* ---- reading ---- */
 
-/* A handler that reads its body itself writes meanwhile. */
+/* Only what is about one subject gets one view: other handlers ask a backup's store, or write, meanwhile. */
 tr_status tr_call_look(tr_call *call, tr_error *err) {
     if (call->db)
         return TR_OK;
     tr_status st = tr_store_reader(tr_vault_store(call->vault), &call->db, err);
-    if (st == TR_OK && !(call->route->flags & TR_ROUTE_STREAM))
+    if (st == TR_OK && call->has_subject)
         st = tr_read_begin(call->db, err);
     return st;
 }

@@ -144,7 +144,8 @@ struct tr_call {
 /* Zeroed memory that lives until the end of the request; `clear` (may be NULL) is called on it then. */
 void *tr_call_alloc(tr_call *call, size_t size, void (*clear)(void *), tr_error *err);
 void tr_call_free(tr_call *call);
-/* Read the vault as it is now, until tr_call_rest: what is authorised and what is answered fit together. */
+/* Read the vault as it is now, until tr_call_rest: what is authorised about a subject and what is answered
+ * fit together. */
 tr_status tr_call_look(tr_call *call, tr_error *err);
 void tr_call_rest(tr_call *call);
 
