@@ -53,8 +53,8 @@ void tr_store_close(tr_store *store);
 tr_status tr_store_reader(tr_store *store, tr_db **db, tr_error *err);
 /* This thread reads nothing for a while: another one may have its connections, *db is no longer its own. */
 void tr_store_rest(tr_store *store);
-/* One consistent view over several reads of the vault. Must be ended, by tr_store_rest at the latest; inside
- * it there is no tr_store_write. */
+/* One consistent view over several reads of the vault. Must be ended, by tr_store_rest at the latest; do not
+ * hold it while waiting for a write. */
 tr_status tr_read_begin(tr_db *db, tr_error *err);
 void tr_read_end(tr_db *db);
 

@@ -312,8 +312,7 @@ void tr_writer_stats(tr_writer *writer, tr_store_stats *out);
 
 /* ---- readers.c ---- */
 tr_status tr_readers_open(tr_store *store, tr_error *err);
-void tr_readers_close(tr_store *store);  /* those of live threads too */
-bool tr_store_has_view(tr_store *store); /* is this thread between tr_read_begin and tr_read_end? */
+void tr_readers_close(tr_store *store); /* those of live threads too */
 
 /* ---- rekey.c ---- */
 tr_status tr_db_kind_of(const char *database, tr_db_kind *kind, tr_error *err); /* of "vault.db" */

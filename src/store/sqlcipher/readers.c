@@ -59,11 +59,6 @@ static tr_db *take_resting(tr_store *store) {
     return db;
 }
 
-bool tr_store_has_view(tr_store *store) {
-    const tr_db *db = store->readers_open ? pthread_getspecific(store->reader_key) : NULL;
-    return db && db->reading;
-}
-
 tr_status tr_readers_open(tr_store *store, tr_error *err) {
     pthread_mutex_init(&store->readers_mutex, NULL);
     if (pthread_key_create(&store->reader_key, thread_ends) != 0) {

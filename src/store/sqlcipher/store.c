@@ -136,8 +136,6 @@ void tr_store_close(tr_store *store) {
 /* ---- writing ---- */
 
 tr_status tr_store_write(tr_store *store, tr_job_fn fn, void *context, tr_error *err) {
-    if (tr_store_has_view(store))
-        return tr_fail(err, TR_E_INTERNAL, NULL, "a write inside a view: it would wait with an old one");
     return tr_writer_submit(store->writer, fn, context, err);
 }
 
