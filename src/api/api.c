@@ -49,7 +49,7 @@ static tr_status check(tr_call *call, tr_status key_status, tr_error *err) {
     if (in_subject(call->route) && !call->has_subject &&
         tr_policy_rule(call->route->action, call->who->role) != TR_RULE_OWN)
         TR_TRY(tr_fail(err, TR_E_NOT_FOUND, NULL, "there is no such subject"));
-    TR_TRY(tr_store_reader(tr_vault_store(call->vault), &call->db, err));
+    TR_TRY(tr_call_look(call, err));
     TR_TRY(tr_authorise_subject(call, err));
 out:
     return st;
@@ -71,7 +71,9 @@ static tr_status perform(tr_call *call, tr_error *err) {
     bool again = true;
     for (int i = 0; again && i < TRIES_MAX; i++) {
         forget_try(call);
-        st = tr_replay(call, err);
+        st = tr_call_look(call, err);
+        if (st == TR_OK)
+            st = tr_replay(call, err);
         if (st == TR_OK && (!call->replayed || (call->route->flags & TR_ROUTE_REREAD)))
             st = call->route->handler(call, err);
         if (call->replayed)
@@ -203,6 +205,8 @@ void tr_api_handle(void *context, tr_request *request, tr_response *response) {
         tr_fail(&err, TR_E_NOMEM, NULL, "out of memory");
         tr_call_problem(call, &err);
     }
+    call->after_commit = NULL;
+    tr_call_rest(call);
     note(call, start_us, &err);
     tr_call_free(call);
     free(call);

@@ -47,6 +47,28 @@ void tr_call_free(tr_call *call) {
     tr_wipe(&call->ticket, sizeof call->ticket);
 }
 
+/* ---- reading ---- */
+
+/* Only what is about one subject gets one view: other handlers ask a backup's store, or write, meanwhile. */
+tr_status tr_call_look(tr_call *call, tr_error *err) {
+    if (call->db)
+        return TR_OK;
+    tr_status st = tr_store_reader(tr_vault_store(call->vault), &call->db, err);
+    if (st == TR_OK && call->has_subject)
+        st = tr_read_begin(call->db, err);
+    return st;
+}
+
+/* Others read while this one waits; what is to follow the commit reads too. */
+void tr_call_rest(tr_call *call) {
+    if (call->db && call->after_commit) {
+        tr_read_end(call->db);
+        return;
+    }
+    tr_store_rest(tr_vault_store(call->vault));
+    call->db = NULL;
+}
+
 /* ---- parameters ---- */
 
 tr_status tr_call_param_id(const tr_call *call, int n, tr_uuid *id, tr_error *err) {

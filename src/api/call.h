@@ -117,7 +117,7 @@ struct tr_call {
     tr_uuid warrant;
 
     /* what the handler gives */
-    tr_db *db; /* this thread's reader */
+    tr_db *db; /* this thread's reader, with one view (tr_call_look) until the commit */
     tr_job_fn effect;
     void *effect_context;
     void (*after_commit)(tr_call *call); /* caches to drop */
@@ -144,6 +144,10 @@ struct tr_call {
 /* Zeroed memory that lives until the end of the request; `clear` (may be NULL) is called on it then. */
 void *tr_call_alloc(tr_call *call, size_t size, void (*clear)(void *), tr_error *err);
 void tr_call_free(tr_call *call);
+/* Read the vault as it is now, until tr_call_rest: what is authorised about a subject and what is answered
+ * fit together. */
+tr_status tr_call_look(tr_call *call, tr_error *err);
+void tr_call_rest(tr_call *call);
 
 /* ---- what handlers use (call.c) ---- */
 /* The path's n-th parameter as an id. TR_E_NOT_FOUND when it is none. */

@@ -56,6 +56,7 @@ tr_status tr_commit(tr_call *call, tr_status handler_status, bool *again, tr_err
         st = tr_seal_outcome(call, err);
     if (st == TR_E_NOT_FOUND) /* its subject is gone, and with it what would have been kept */
         st = TR_OK;
+    tr_call_rest(call);
     if (st == TR_OK)
         st = tr_store_write(tr_vault_store(call->vault), commit_job, call, err);
     if (st != TR_OK) {

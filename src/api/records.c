@@ -180,22 +180,18 @@ static tr_status read_version(void *context, const tr_record *row, tr_error *err
     return st;
 }
 
-/* One view of the database, so that the present version and its history fit together. */
 tr_status tr_records_versions(tr_call *call, tr_error *err) {
     struct reading *r;
     tr_uuid id;
     tr_status st = begin(call, &r, err);
     if (st == TR_OK)
         st = tr_call_param_id(call, 1, &id, err);
-    if (st == TR_OK)
-        st = tr_read_begin(call->db, err);
     if (st != TR_OK)
         return st;
     tr_page_open(call);
     st = tr_record_get(call->db, &call->subject, &id, read_version, r, err);
     if (st == TR_OK)
         st = tr_record_versions(call->db, &id, TR_RECTYPE_HISTORY_MAX, read_version, r, err);
-    tr_read_end(call->db);
     tr_page_close(call, NULL, 0);
     return st == TR_E_NOT_FOUND ? no_record(err) : st;
 }

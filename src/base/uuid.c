@@ -8,33 +8,42 @@
 #include "base/clock.h"
 #include "base/encode.h"
 
+#define READY 32
+
+typedef struct fresh {
+    uint64_t low;
+    uint32_t step;
+    uint16_t high;
+} fresh;
+
 /* RFC 9562 section 6.2, method 2: within one millisecond the random part counts up by a random step. */
 static struct {
     pthread_mutex_t mutex;
     uint64_t ms;
-    uint64_t high; /* 12 bits, rand_a */
-    uint64_t low;  /* 62 bits, rand_b */
+    uint64_t high;      /* 12 bits, rand_a */
+    uint64_t low;       /* 62 bits, rand_b */
+    fresh ready[READY]; /* drawn at once: a call of the generator costs more than the bytes */
+    int left;
 } last = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 #define LOW_BITS 62
 #define LOW_MASK ((UINT64_C(1) << LOW_BITS) - 1)
 
 tr_uuid tr_uuid_new(void) {
-    struct {
-        uint64_t low;
-        uint32_t step;
-        uint16_t high;
-    } fresh;
-    if (RAND_bytes((unsigned char *)&fresh, sizeof fresh) != 1)
-        abort();
     uint64_t now = (uint64_t)tr_now_ms();
     pthread_mutex_lock(&last.mutex);
+    if (last.left == 0) {
+        if (RAND_bytes((unsigned char *)last.ready, sizeof last.ready) != 1)
+            abort();
+        last.left = READY;
+    }
+    fresh drawn = last.ready[--last.left];
     if (now > last.ms) {
         last.ms = now;
-        last.high = fresh.high & 0x7ff; /* the top bit is left for counting up */
-        last.low = fresh.low & LOW_MASK;
+        last.high = drawn.high & 0x7ff; /* the top bit is left for counting up */
+        last.low = drawn.low & LOW_MASK;
     } else {
-        last.low += 1 + (uint64_t)fresh.step;
+        last.low += 1 + (uint64_t)drawn.step;
         if (last.low > LOW_MASK) {
             last.low &= LOW_MASK;
             if (++last.high > 0xfff) {

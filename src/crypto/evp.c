@@ -18,6 +18,7 @@ static void free_contexts(void *value) {
     EVP_MAC_CTX_free(contexts->hmac);
     EVP_CIPHER_CTX_free(contexts->block);
     EVP_CIPHER_CTX_free(contexts->gcm);
+    tr_wipe(contexts->random, sizeof contexts->random);
     free(contexts);
 }
 

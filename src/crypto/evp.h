@@ -9,6 +9,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
+#include <stdint.h>
 
 #include "base/secret.h"
 #include "base/status.h"
@@ -29,6 +30,8 @@ typedef struct tr_evp_thread {
     EVP_MAC_CTX *hmac; /* a template without a key: duplicate it */
     EVP_CIPHER_CTX *block;
     EVP_CIPHER_CTX *gcm;
+    uint8_t random[512]; /* drawn at once, for tr_random; what was given out is wiped */
+    size_t random_left;
 } tr_evp_thread;
 
 /* TR_E_INTERNAL when the system's OpenSSL lacks an algorithm. */

@@ -5,6 +5,7 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "crypto/evp.h"
 
@@ -132,8 +133,27 @@ out:
     return st;
 }
 
-tr_status tr_random(void *bytes, size_t len, tr_error *err) {
+static tr_status draw(void *bytes, size_t len, tr_error *err) {
     if (len > INT_MAX || RAND_bytes(bytes, (int)len) != 1)
         return tr_evp_fail(err, TR_E_INTERNAL, "the system gives no randomness");
+    return TR_OK;
+}
+
+/* A token or a nonce is a few bytes, and a call of the generator costs more than they do. */
+tr_status tr_random(void *bytes, size_t len, tr_error *err) {
+    tr_evp_thread *own;
+    if (len > sizeof own->random / 8)
+        return draw(bytes, len, err);
+    tr_status st = tr_evp_get_thread(&own, err);
+    if (st == TR_OK && own->random_left < len) {
+        own->random_left = 0;
+        st = draw(own->random, sizeof own->random, err);
+        own->random_left = st == TR_OK ? sizeof own->random : 0;
+    }
+    if (st != TR_OK)
+        return st;
+    uint8_t *at = own->random + (own->random_left -= len);
+    memcpy(bytes, at, len);
+    tr_wipe(at, len);
     return TR_OK;
 }

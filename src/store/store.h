@@ -33,6 +33,7 @@ typedef struct tr_store_options {
     bool create;                                       /* make the databases (init); else they must exist */
     int group_max;                                     /* jobs a group at most; 0: 256 */
     int queue_max;                                     /* jobs waiting at most, then TR_E_BUSY; 0: 4096 */
+    int fold_ms; /* how long the vault may be behind the log, by reads alone; 0: 1000 */
     bool locked; /* the caller holds tr_store_lock, and keeps it until after tr_store_close */
 } tr_store_options;
 
@@ -40,17 +41,20 @@ typedef struct tr_store_options {
  * (each in one transaction, the version in PRAGMA user_version), check that the audit log's head agrees with
  * the anchor in the vault. TR_E_WRONG_KEY: a key does not open its database (which one is in err->where);
  * TR_E_CORRUPT: a page does not verify; TR_E_CONFIG: written by a newer Tresor. A log longer than the anchor
- * (a crash between the two commits) is taken, and an entry {"action":"storage.recovered"} names the range
- * whose effects may be missing. */
+ * is taken: the vault learns of groups that changed nothing in it up to fold_ms later, and what they did to
+ * sessions is taken from the log's database. After a crash between the commits of a group that changed the
+ * vault too, an entry {"action":"storage.recovered"} names the range whose effects may be missing. */
 tr_status tr_store_open(const tr_store_options *options, tr_store **out, tr_error *err);
 /* Ends the writer after the jobs already queued; checkpoints the WALs. No other call may be running. */
 void tr_store_close(tr_store *store);
 
-/* This thread's reading connections, opened at its first call and kept until the thread ends or the store
+/* This thread's reading connections, opened at its first call and kept until it rests or ends or the store
  * closes. */
 tr_status tr_store_reader(tr_store *store, tr_db **db, tr_error *err);
-/* One consistent view over several reads of the vault. Must be ended; do not hold it while waiting for a
- * write. */
+/* This thread reads nothing for a while: another one may have its connections, *db is no longer its own. */
+void tr_store_rest(tr_store *store);
+/* One consistent view over several reads of the vault. Must be ended, by tr_store_rest at the latest; do not
+ * hold it while waiting for a write. */
 tr_status tr_read_begin(tr_db *db, tr_error *err);
 void tr_read_end(tr_db *db);
 
@@ -153,7 +157,8 @@ typedef struct tr_session {
 typedef tr_status (*tr_session_fn)(void *context, const tr_session *row, tr_error *err);
 tr_status tr_session_insert(tr_db *tx, const tr_session *row, tr_error *err);
 tr_status tr_session_get(tr_db *db, const char *client, tr_session *row, tr_error *err); /* TR_E_NOT_FOUND */
-/* Writes current, previous, previous_at, request, used_at; TR_E_NOT_FOUND when it was deleted meanwhile. */
+/* Writes current, previous, previous_at, request, used_at, in the commit of the group's audit entries;
+ * TR_E_NOT_FOUND when it was deleted meanwhile. */
 tr_status tr_session_update(tr_db *tx, const tr_session *row, tr_error *err);
 tr_status tr_session_delete(tr_db *tx, const char *client, tr_error *err); /* TR_E_NOT_FOUND */
 /* All of a principal's but `keep` (may be NULL). */

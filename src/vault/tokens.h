@@ -2,9 +2,10 @@
  * the next.
  *
  * The table in memory decides which of n requests with one token runs (at once, without a flush); the
- * database decides what stays true: a request's effects and its token's end are one commit, and no answer
- * leaves before it. So a token that was answered is dead after kill -9 and power loss, and a token whose
- * request left no effect is not lost.
+ * databases decide what stays true: a token's end is in the commit of its request's audit entry, and counts
+ * only together with the request's effects (store/sqlcipher/turns.c). No answer leaves before. So a token
+ * that was answered is dead after kill -9 and power loss, and a token whose request left no effect is not
+ * lost.
  *
  * The life of an authenticated request:
  *   tr_token_accept ─ TR_OK ──────────────► tr_token_persist inside the job that commits it ─►

@@ -46,6 +46,7 @@ static inline tr_store_options fixture_options(fixture *f, bool create) {
                               .vault_key = &f->keys[TR_DB_VAULT],
                               .keys_key = &f->keys[TR_DB_KEYS],
                               .audit_key = &f->keys[TR_DB_AUDIT],
+                              .fold_ms = 3600000, /* fixture_tx: the writer sleeps */
                               .create = create};
 }
 
@@ -113,7 +114,7 @@ static inline tr_db *fixture_tx(fixture *f) {
 }
 
 static inline void fixture_commit(fixture *f) {
-    assert_ok(f, tr_group_commit(&f->store->group, &f->err));
+    assert_ok(f, tr_group_commit(&f->store->group, false, &f->err));
     for (int i = 0; i < TR_DB_COUNT; i++)
         f->store->group.tx.conns[i].savepoints = 0; /* COMMIT ends them */
 }

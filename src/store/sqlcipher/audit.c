@@ -1,4 +1,5 @@
 /* audit.db: entries with their hash chain; and the anchor of its head in the vault. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/sqlcipher/engine.h"
@@ -10,10 +11,7 @@ static const char sql_last[] = "SELECT seq, hash FROM entries ORDER BY seq DESC 
 static const char sql_hash[] = "SELECT hash FROM entries WHERE seq = ?1";
 static const char sql_up[] = "SELECT " COLUMNS " FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 static const char sql_down[] = "SELECT " COLUMNS " FROM entries WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
-static const char sql_up_of[] =
-    "SELECT " COLUMNS " FROM entries WHERE subject = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2";
-static const char sql_down_of[] =
-    "SELECT " COLUMNS " FROM entries WHERE subject = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
+static const char sql_at[] = "SELECT " COLUMNS " FROM entries WHERE seq = ?1";
 static const char sql_anchor_get[] = "SELECT value FROM meta WHERE name = 'audit.anchor'";
 static const char sql_anchor_put[] = "UPDATE meta SET value = ?1 WHERE name = 'audit.anchor'";
 
@@ -153,17 +151,34 @@ static tr_status emit(tr_query *q, void *context, tr_error *err) {
     return st == TR_OK ? sink->fn(sink->context, &row, err) : st;
 }
 
+static tr_status list_of(tr_db *db, const tr_uuid *subject, int64_t after, bool down, int limit,
+                         struct sink *sink, tr_error *err) {
+    int64_t *seqs = NULL;
+    size_t count = 0;
+    tr_status st = tr_audit_places(db, subject, after, down, limit, &seqs, &count, err);
+    for (size_t i = 0; i < count && st == TR_OK; i++) {
+        tr_query q;
+        st = tr_query_begin(db, TR_DB_AUDIT, sql_at, &q, err);
+        if (st != TR_OK)
+            break;
+        tr_bind_int(&q, 1, seqs[i]);
+        st = tr_query_each(&q, emit, sink, err);
+    }
+    free(seqs);
+    return st;
+}
+
 tr_status tr_audit_list(tr_db *db, const tr_uuid *subject, int64_t after, bool newest_first, int limit,
                         tr_audit_fn fn, void *context, tr_error *err) {
     tr_query q;
     struct sink sink = {fn, context};
-    const char *up = subject ? sql_up_of : sql_up, *down = subject ? sql_down_of : sql_down;
-    tr_status st = tr_query_begin(db, TR_DB_AUDIT, newest_first ? down : up, &q, err);
+    int64_t from = newest_first && after == 0 ? INT64_MAX : after;
+    if (subject)
+        return list_of(db, subject, from, newest_first, limit, &sink, err);
+    tr_status st = tr_query_begin(db, TR_DB_AUDIT, newest_first ? sql_down : sql_up, &q, err);
     if (st != TR_OK)
         return st;
-    tr_bind_int(&q, 1, newest_first && after == 0 ? INT64_MAX : after);
+    tr_bind_int(&q, 1, from);
     tr_bind_int(&q, 2, limit);
-    if (subject)
-        tr_bind_uuid(&q, 3, subject);
     return tr_query_each(&q, emit, &sink, err);
 }

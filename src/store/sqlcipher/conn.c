@@ -13,12 +13,11 @@
 static const char *const names[TR_DB_COUNT] = {
     [TR_DB_VAULT] = "vault.db", [TR_DB_KEYS] = "keys.db", [TR_DB_AUDIT] = "audit.db"};
 
-/* Page caches in KiB. A reader's is dropped whenever the writer commits to that database, so a large one
- * would only cost memory: there may be a hundred threads. */
+/* Page caches in KiB. A reader's is dropped whenever the writer commits to that database. */
 static const struct {
     int reader, writer;
 } caches[TR_DB_COUNT] = {
-    [TR_DB_VAULT] = {512, 16384}, [TR_DB_KEYS] = {256, 4096}, [TR_DB_AUDIT] = {256, 4096}};
+    [TR_DB_VAULT] = {1024, 16384}, [TR_DB_KEYS] = {256, 4096}, [TR_DB_AUDIT] = {256, 4096}};
 
 const char *tr_db_name(tr_db_kind kind) {
     return names[kind];

@@ -38,10 +38,13 @@ typedef struct tr_conn {
     int wal_frames;   /* writer: frames in the WAL after the newest commit */
     unsigned commits; /* writer: that wrote to the WAL */
     int running;      /* statements between begin and end */
+    int64_t changes;  /* writer: sqlite3_total_changes64 when the transaction began */
     tr_statement statements[TR_STATEMENTS];
 } tr_conn;
 
 typedef struct tr_group tr_group;
+typedef struct tr_turns tr_turns;
+typedef struct tr_tail tr_tail;
 
 struct tr_db {
     const tr_source *source;
@@ -50,6 +53,7 @@ struct tr_db {
     bool reading;           /* between tr_read_begin and tr_read_end */
     tr_store *store;        /* a reader's */
     tr_db *next, *previous; /* in the store's list of readers */
+    tr_db *resting;         /* the next of those that no thread has */
 };
 
 /* ---- conn.c ---- */
@@ -157,6 +161,61 @@ tr_status tr_anchor_put(tr_db *tx, const tr_head *head, tr_error *err);
 tr_status tr_audit_walk(tr_db *db, const tr_head *from, const tr_head *anchor, tr_audit_verdict *verdict,
                         tr_error *err);
 
+/* ---- audit_index.c: which entries are about whom ---- */
+tr_status tr_tail_new(tr_tail **out, tr_error *err);
+void tr_tail_free(tr_tail *tail);
+/* In the group's commit, which adds so many entries: some of the older ones' places into the table. */
+tr_status tr_tail_store(tr_db *tx, size_t added, tr_error *err);
+/* After it: each entry of the group that is about a subject, then the rest. */
+void tr_tail_add(tr_tail *tail, const tr_uuid *subject, int64_t seq);
+void tr_tail_committed(tr_tail *tail);
+/* Read what the table does not have yet. */
+tr_status tr_tail_load(tr_db *tx, tr_error *err);
+/* The numbers of a subject's entries beyond `after`, at most `limit`; the caller frees *seqs, whatever comes
+ * back. */
+tr_status tr_audit_places(tr_db *db, const tr_uuid *subject, int64_t after, bool down, int limit,
+                          int64_t **seqs, size_t *count, tr_error *err);
+
+/* ---- sessions.c, turns.c: the turns of tokens, durable in audit.db, folded into the sessions' rows later
+ * ---- */
+/* What a turn changes, into the session's row; TR_E_NOT_FOUND when it has ended. */
+tr_status tr_session_fold(tr_db *tx, const tr_session *row, tr_error *err);
+
+typedef struct tr_turn {
+    bool found;
+    tr_session session; /* only what a turn changes */
+} tr_turn;
+
+typedef struct tr_lost { /* entries whose effects in the vault are missing; last 0: none */
+    int64_t first, last;
+} tr_lost;
+
+/* fold_ms 0: 1000. */
+tr_status tr_turns_new(int fold_ms, tr_turns **out, tr_error *err);
+void tr_turns_free(tr_turns *turns);
+/* In a job: the session's turn, durable with the group. */
+tr_status tr_turns_add(tr_db *tx, const tr_session *row, tr_error *err);
+/* A session's turn that may not be in its row yet. A reader asks before it reads the row: afterwards it might
+ * be folded into a newer row than the one that was read. */
+void tr_turns_look(tr_db *db, const char *client, tr_turn *turn);
+void tr_turn_apply(const tr_turn *turn, tr_session *row);
+/* In a job: what waits, into the rows, without forgetting it. */
+tr_status tr_turns_write_rows(tr_db *tx, tr_error *err);
+/* Is it time to fold? */
+bool tr_turns_due(const tr_turns *turns, int64_t now_us);
+int64_t tr_turns_due_us(const tr_turns *turns); /* when it will be, by tr_monotonic_us; 0: nothing waits */
+bool tr_turns_waiting(const tr_turns *turns);   /* does the ring tell of a group that is not folded? */
+int64_t tr_turns_number(const tr_turns *turns); /* of the ring's newest row */
+/* In the group's commit: its rows in the ring; *number becomes the newest one's. */
+tr_status tr_turns_store(tr_db *tx, int64_t first, int64_t last, bool effects, int64_t *number,
+                         tr_error *err);
+/* In the group's commit: all turns into the sessions' rows; the ring's up to this number are done. */
+tr_status tr_turns_fold(tr_db *tx, int64_t number, tr_error *err);
+/* After it. `behind`: the anchor is not the log's head. */
+void tr_turns_committed(tr_group *group, int64_t number, bool folded, bool behind);
+/* Read the ring: what is not folded waits to be. */
+tr_status tr_turns_load(tr_db *tx, int64_t anchor, tr_lost *lost, tr_error *err);
+
 /* ---- records.c, record_index.c ---- */
 typedef struct tr_record_sink {
     tr_record_fn fn;
@@ -190,21 +249,28 @@ struct tr_group {
     bool lost; /* SQLite undid the whole transaction */
     bool reconciling;
     tr_head head;
+    int64_t anchor; /* the newest entry that the vault knows */
+    tr_turns *turns;
+    tr_tail *tail;
+    tr_buf turned;  /* the group's turns, packed */
     tr_buf entries; /* audit entries of the group: rows of `pending` point into it */
     struct tr_pending *pending;
     size_t pending_count, pending_room;
 };
 
-tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, tr_error *err);
+tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, int fold_ms, tr_error *err);
 void tr_group_close(tr_group *group);
 /* After a failed commit or a damaged page: undo, and open the connections anew. */
 tr_status tr_group_reopen(tr_group *group, tr_error *err);
 /* Run fn at a level of its own. When group->lost is set afterwards, everything the group did is undone. */
 tr_status tr_group_run(tr_group *group, tr_job_fn fn, void *context, tr_error *err);
-tr_status tr_group_commit(tr_group *group, tr_error *err);
+/* `fold`: whether it is time or not. */
+tr_status tr_group_commit(tr_group *group, bool fold, tr_error *err);
 void tr_group_abort(tr_group *group);
-/* For tr_db_conn: begin the group's transaction and the savepoints of the present level. */
+/* For tr_db_conn: begin the group's transaction. */
 tr_status tr_group_enter(tr_group *group, tr_conn *conn, tr_error *err);
+/* Before the first statement that writes: the savepoints of the present level. */
+tr_status tr_group_mark(tr_group *group, tr_conn *conn, tr_error *err);
 
 /* ---- checkpoint.c: a thread that copies the WALs back while the writer goes on ---- */
 typedef struct tr_checkpointer tr_checkpointer;
@@ -267,6 +333,8 @@ struct tr_store {
     pthread_key_t reader_key;
     pthread_mutex_t readers_mutex;
     tr_db *readers;
+    tr_db *resting; /* of them, those that no thread has */
+    int resting_count;
     tr_group group; /* the writer's, but for open and close */
     tr_checkpointer *checkpointer;
     tr_changes *changes;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "store/sqlcipher/engine.h"
 
 #define ENTRIES_KEPT ((size_t)1024 * 1024) /* the buffer's memory that outlives a group */
@@ -54,10 +55,14 @@ static tr_status open_conns(tr_group *group, bool create, tr_error *err) {
     return st;
 }
 
-tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, tr_error *err) {
+tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, int fold_ms, tr_error *err) {
     *group = (tr_group){.tx = {.source = source}};
     group->tx.group = group;
-    tr_status st = open_conns(group, create, err);
+    tr_status st = tr_turns_new(fold_ms, &group->turns, err);
+    if (st == TR_OK)
+        st = tr_tail_new(&group->tail, err);
+    if (st == TR_OK)
+        st = open_conns(group, create, err);
     if (st != TR_OK)
         tr_group_close(group);
     return st;
@@ -66,6 +71,11 @@ tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, t
 void tr_group_close(tr_group *group) {
     tr_db_close(&group->tx);
     tr_buf_clear(&group->entries);
+    tr_buf_clear(&group->turned);
+    tr_turns_free(group->turns);
+    group->turns = NULL;
+    tr_tail_free(group->tail);
+    group->tail = NULL;
     free(group->pending);
     group->pending = NULL;
     group->pending_count = group->pending_room = 0;
@@ -83,6 +93,7 @@ tr_status tr_group_reopen(tr_group *group, tr_error *err) {
 static tr_status begin(tr_group *group, tr_conn *conn, tr_error *err) {
     tr_status st = run(conn, sql_begin, err);
     conn->begun = st == TR_OK;
+    conn->changes = sqlite3_total_changes64(conn->handle);
     if (st == TR_OK && conn->kind == TR_DB_KEYS && !group->reconciling)
         st = run(conn, sql_forget_erased, err);
     return st;
@@ -98,6 +109,12 @@ tr_status tr_group_enter(tr_group *group, tr_conn *conn, tr_error *err) {
         return tr_fail(err, TR_E_IO, tr_db_name(conn->kind), "%s is not open", tr_db_name(conn->kind));
     if (!conn->begun)
         st = begin(group, conn, err);
+    return st;
+}
+
+/* What a job only reads needs none. */
+tr_status tr_group_mark(tr_group *group, tr_conn *conn, tr_error *err) {
+    tr_status st = TR_OK;
     while (st == TR_OK && conn->savepoints < group->level) {
         st = run(conn, sql_savepoint, err);
         conn->savepoints += st == TR_OK;
@@ -128,7 +145,7 @@ static void forget_entries(tr_group *group, size_t count) {
 }
 
 tr_status tr_group_run(tr_group *group, tr_job_fn fn, void *context, tr_error *err) {
-    size_t mark = group->pending_count;
+    size_t mark = group->pending_count, turned = group->turned.len;
     group->level++;
     tr_status st = fn(context, &group->tx, err);
     group->lost |= any_lost(group);
@@ -144,8 +161,10 @@ tr_status tr_group_run(tr_group *group, tr_job_fn fn, void *context, tr_error *e
     } else if (st == TR_OK) {
         st = tr_fail(err, TR_E_IO, NULL, "the transaction was undone");
     }
-    if (st != TR_OK)
+    if (st != TR_OK) {
         forget_entries(group, mark);
+        group->turned.len = turned;
+    }
     group->level--;
     return st;
 }
@@ -223,7 +242,32 @@ static tr_status store_entries(tr_group *group, tr_head *head, tr_error *err) {
                             .entry = {group->entries.data + p->begin, p->len}};
         st = tr_audit_store(&group->tx, &row, head, err);
     }
-    return st == TR_OK && group->pending_count ? tr_anchor_put(&group->tx, head, err) : st;
+    return st;
+}
+
+/* Did a job change the vault? */
+static bool has_effects(const tr_group *group) {
+    const tr_conn *conn = &group->tx.conns[TR_DB_VAULT];
+    return conn->begun && sqlite3_total_changes64(conn->handle) != conn->changes;
+}
+
+/* The group's entries, turns and anchor. The vault's part of it only when the vault changes anyway, or when
+ * it is time for the turns to be folded: so a group of reads is one flush. */
+static tr_status finish(tr_group *group, bool fold, tr_head *head, int64_t *number, tr_error *err) {
+    bool effects = has_effects(group);
+    tr_status st = store_entries(group, head, err);
+    if (st == TR_OK && group->pending_count)
+        st = tr_tail_store(&group->tx, group->pending_count, err);
+    *number = tr_turns_number(group->turns);
+    if (st == TR_OK && (group->pending_count || group->turned.len))
+        st = tr_turns_store(&group->tx, group->head.seq + 1, head->seq, effects, number, err);
+    if (st == TR_OK && fold)
+        st = tr_turns_fold(&group->tx, *number, err);
+    if (st == TR_OK && (effects || fold) && head->seq != group->anchor)
+        st = tr_anchor_put(&group->tx, head, err);
+    if (st == TR_OK && (effects || fold))
+        group->anchor = head->seq;
+    return st;
 }
 
 /* ---- the end of a group ---- */
@@ -232,14 +276,28 @@ static void forget(tr_group *group) {
     forget_entries(group, 0);
     if (group->entries.cap > ENTRIES_KEPT)
         tr_buf_clear(&group->entries);
+    tr_buf_reset(&group->turned);
     group->level = 0;
     group->lost = false;
 }
 
-tr_status tr_group_commit(tr_group *group, tr_error *err) {
+static void note_entries(tr_group *group) {
+    int64_t seq = group->head.seq;
+    for (size_t i = 0; i < group->pending_count; i++) {
+        seq++;
+        if (group->pending[i].has_subject)
+            tr_tail_add(group->tail, &group->pending[i].subject, seq);
+    }
+    if (group->pending_count)
+        tr_tail_committed(group->tail);
+}
+
+tr_status tr_group_commit(tr_group *group, bool fold, tr_error *err) {
     static const tr_db_kind order[TR_DB_COUNT] = {TR_DB_KEYS, TR_DB_AUDIT, TR_DB_VAULT};
     tr_head head = group->head;
-    tr_status st = store_entries(group, &head, err);
+    int64_t number = 0;
+    fold |= tr_turns_due(group->turns, tr_monotonic_us());
+    tr_status st = finish(group, fold, &head, &number, err);
     for (int i = 0; i < TR_DB_COUNT && st == TR_OK; i++) {
         tr_conn *conn = &group->tx.conns[order[i]];
         if (!conn->begun)
@@ -249,7 +307,9 @@ tr_status tr_group_commit(tr_group *group, tr_error *err) {
     }
     if (st != TR_OK)
         return st;
+    note_entries(group);
     group->head = head;
+    tr_turns_committed(group, number, fold, head.seq != group->anchor);
     forget(group);
     return TR_OK;
 }

@@ -39,7 +39,14 @@ tr_status tr_query_on(tr_conn *conn, const char *sql, tr_query *q, tr_error *err
 tr_status tr_query_begin(tr_db *db, tr_db_kind kind, const char *sql, tr_query *q, tr_error *err) {
     tr_conn *conn = NULL;
     tr_status st = tr_db_conn(db, kind, &conn, err);
-    return st == TR_OK ? tr_query_on(conn, sql, q, err) : st;
+    if (st == TR_OK)
+        st = tr_query_on(conn, sql, q, err);
+    if (st == TR_OK && db->group && !sqlite3_stmt_readonly(q->raw)) {
+        st = tr_group_mark(db->group, conn, err);
+        if (st != TR_OK)
+            tr_query_end(q);
+    }
+    return st;
 }
 
 tr_status tr_query_write(tr_db *tx, tr_db_kind kind, const char *sql, tr_query *q, tr_error *err) {

@@ -1,7 +1,12 @@
-/* Readers: each thread has connections of its own, opened when it first uses a database. */
+/* Readers: a thread has connections of its own, opened when it first uses a database, until it rests. The
+ * reader that rested last is the first to be taken again: what is in its page cache was needed a moment ago.
+ * So as many are at work as threads really read at once, however many wait for clients and for flushes.
+ */
 #include <stdlib.h>
 
 #include "store/sqlcipher/engine.h"
+
+#define RESTING_MAX 16 /* kept open */
 
 static const char sql_begin[] = "BEGIN";
 static const char sql_commit[] = "COMMIT";
@@ -26,6 +31,34 @@ static void thread_ends(void *value) {
     free(db);
 }
 
+void tr_store_rest(tr_store *store) {
+    tr_db *db = pthread_getspecific(store->reader_key);
+    if (!db || pthread_setspecific(store->reader_key, NULL) != 0)
+        return;
+    tr_read_end(db);
+    pthread_mutex_lock(&store->readers_mutex);
+    bool keep = store->resting_count < RESTING_MAX;
+    if (keep) {
+        db->resting = store->resting;
+        store->resting = db;
+        store->resting_count++;
+    }
+    pthread_mutex_unlock(&store->readers_mutex);
+    if (!keep)
+        thread_ends(db);
+}
+
+static tr_db *take_resting(tr_store *store) {
+    pthread_mutex_lock(&store->readers_mutex);
+    tr_db *db = store->resting;
+    if (db) {
+        store->resting = db->resting;
+        store->resting_count--;
+    }
+    pthread_mutex_unlock(&store->readers_mutex);
+    return db;
+}
+
 tr_status tr_readers_open(tr_store *store, tr_error *err) {
     pthread_mutex_init(&store->readers_mutex, NULL);
     if (pthread_key_create(&store->reader_key, thread_ends) != 0) {
@@ -45,7 +78,8 @@ void tr_readers_close(tr_store *store) {
         tr_db_close(db);
         free(db);
     }
-    store->readers = NULL;
+    store->readers = store->resting = NULL;
+    store->resting_count = 0;
     pthread_mutex_destroy(&store->readers_mutex);
     store->readers_open = false;
 }
@@ -55,11 +89,20 @@ tr_status tr_store_reader(tr_store *store, tr_db **out, tr_error *err) {
     *out = db;
     if (db)
         return TR_OK;
-    db = calloc(1, sizeof *db);
+    db = take_resting(store);
+    bool rested = db != NULL;
+    if (!db)
+        db = calloc(1, sizeof *db);
     if (!db || pthread_setspecific(store->reader_key, db) != 0) {
-        free(db);
+        if (rested)
+            thread_ends(db);
+        else
+            free(db);
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     }
+    *out = db;
+    if (rested)
+        return TR_OK;
     db->source = &store->source;
     db->store = store;
     pthread_mutex_lock(&store->readers_mutex);
@@ -68,7 +111,6 @@ tr_status tr_store_reader(tr_store *store, tr_db **out, tr_error *err) {
         db->next->previous = db;
     store->readers = db;
     pthread_mutex_unlock(&store->readers_mutex);
-    *out = db;
     return TR_OK;
 }
 

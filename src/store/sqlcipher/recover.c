@@ -29,24 +29,26 @@ static tr_status append(tr_db *tx, const tr_uuid *subject, const char *detail, t
 
 /* ---- the log and its anchor ---- */
 
-static tr_status accept_tail(tr_db *tx, const tr_head *anchor, const tr_head *last, tr_error *err) {
+static tr_status accept_tail(tr_db *tx, const tr_head *anchor, const tr_lost *lost, tr_error *err) {
     tr_audit_verdict verdict = {0};
     char detail[120];
     tr_status st = tr_audit_walk(tx, anchor, anchor, &verdict, err);
     if (st == TR_OK && !verdict.ok)
         st = tr_fail(err, TR_E_CORRUPT, tr_db_name(TR_DB_AUDIT), "the audit log is not intact: %s",
                      verdict.reason);
-    if (st != TR_OK)
+    if (st != TR_OK || lost->last < lost->first || lost->last == 0)
         return st;
     (void)snprintf(detail, sizeof detail,
                    "entries %lld to %lld were written, but their effects may be missing",
-                   (long long)anchor->seq + 1, (long long)last->seq);
+                   (long long)lost->first, (long long)lost->last);
     return append(tx, NULL, detail, err);
 }
 
-static tr_status check_log(tr_db *tx, tr_head *head, tr_error *err) {
+/* A log that is longer than the anchor is no fault: the vault learns of reads once in a while. */
+static tr_status check_log(tr_db *tx, tr_head *head, int64_t *anchored, tr_error *err) {
     const char *name = tr_db_name(TR_DB_AUDIT);
     tr_head anchor, last;
+    tr_lost lost;
     uint8_t hash[TR_HASH_LEN];
     tr_status st = tr_anchor_get(tx, &anchor, err);
     if (st == TR_OK)
@@ -64,9 +66,14 @@ static tr_status check_log(tr_db *tx, tr_head *head, tr_error *err) {
         st =
             tr_fail(err, TR_E_CORRUPT, name,
                     "entry %lld of the audit log is not the one that the vault knows", (long long)anchor.seq);
+    if (st == TR_OK)
+        st = tr_turns_load(tx, anchor.seq, &lost, err);
+    if (st == TR_OK)
+        st = tr_tail_load(tx, err);
     if (st == TR_OK && last.seq > anchor.seq)
-        st = accept_tail(tx, &anchor, &last, err);
+        st = accept_tail(tx, &anchor, &lost, err);
     *head = last;
+    *anchored = anchor.seq;
     return st;
 }
 
@@ -100,7 +107,8 @@ static tr_status complete_deletion(tr_query *q, void *context, tr_error *err) {
 
 static tr_status reconcile(void *context, tr_db *tx, tr_error *err) {
     tr_query q;
-    tr_status st = check_log(tx, context, err);
+    tr_group *group = context;
+    tr_status st = check_log(tx, &group->head, &group->anchor, err);
     if (st == TR_OK)
         st = tr_query_begin(tx, TR_DB_KEYS, sql_erasing, &q, err);
     return st == TR_OK ? tr_query_each(&q, complete_deletion, tx, err) : st;
@@ -108,9 +116,9 @@ static tr_status reconcile(void *context, tr_db *tx, tr_error *err) {
 
 tr_status tr_group_reconcile(tr_group *group, tr_error *err) {
     group->reconciling = true;
-    tr_status st = tr_group_run(group, reconcile, &group->head, err);
+    tr_status st = tr_group_run(group, reconcile, group, err);
     if (st == TR_OK)
-        st = tr_group_commit(group, err);
+        st = tr_group_commit(group, group->head.seq != group->anchor || tr_turns_waiting(group->turns), err);
     if (st != TR_OK)
         tr_group_abort(group);
     group->reconciling = false;

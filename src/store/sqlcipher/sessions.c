@@ -1,4 +1,4 @@
-/* Sessions: one row a chain of tokens, written at each request. */
+/* Sessions: one row a chain of tokens, with the turns (turns.c) that are not in it yet. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +10,7 @@
 
 static const char sql_insert[] = "INSERT INTO sessions (" COLUMNS ", used_hour)"
                                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+static const char sql_exists[] = "SELECT 1 FROM sessions WHERE client = ?1";
 static const char sql_get[] = "SELECT " COLUMNS " FROM sessions WHERE client = ?1";
 /* Within the same hour no index changes. */
 static const char sql_update[] =
@@ -84,11 +85,15 @@ static tr_status take(tr_query *q, void *row, tr_error *err) {
 
 tr_status tr_session_get(tr_db *db, const char *client, tr_session *row, tr_error *err) {
     tr_query q;
+    tr_turn turn;
     tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_get, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_text(&q, 1, client);
-    return tr_query_one(&q, take, row, none, err);
+    tr_turns_look(db, client, &turn);
+    st = tr_query_one(&q, take, row, none, err);
+    tr_turn_apply(&turn, row);
+    return st;
 }
 
 static tr_status update_with(tr_db *tx, const char *sql, const tr_session *row, int64_t *changed,
@@ -107,7 +112,24 @@ static tr_status update_with(tr_db *tx, const char *sql, const tr_session *row, 
     return tr_query_run(&q, changed, err);
 }
 
+static tr_status there(tr_query *q, void *context, tr_error *err) {
+    (void)context;
+    return tr_cols_ok(q, err);
+}
+
 tr_status tr_session_update(tr_db *tx, const tr_session *row, tr_error *err) {
+    tr_query q;
+    if (!tx->group)
+        return tr_fail(err, TR_E_INTERNAL, NULL, "a write outside a job");
+    tr_status st = tr_query_begin(tx, TR_DB_VAULT, sql_exists, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_text(&q, 1, row->client);
+    st = tr_query_one(&q, there, NULL, none, err);
+    return st == TR_OK ? tr_turns_add(tx, row, err) : st;
+}
+
+tr_status tr_session_fold(tr_db *tx, const tr_session *row, tr_error *err) {
     int64_t changed = 0;
     tr_status st = update_with(tx, sql_update, row, &changed, err);
     if (st == TR_OK && changed == 0)
@@ -136,6 +158,7 @@ tr_status tr_session_delete_all(tr_db *tx, const tr_uuid *principal, const char 
 }
 
 struct sink {
+    tr_db *db;
     tr_session_fn fn;
     void *context;
 };
@@ -143,14 +166,19 @@ struct sink {
 static tr_status emit(tr_query *q, void *context, tr_error *err) {
     struct sink *sink = context;
     tr_session row;
+    tr_turn turn;
     tr_status st = read_row(q, &row, err);
-    return st == TR_OK ? sink->fn(sink->context, &row, err) : st;
+    if (st != TR_OK)
+        return st;
+    tr_turns_look(sink->db, row.client, &turn);
+    tr_turn_apply(&turn, &row);
+    return sink->fn(sink->context, &row, err);
 }
 
 tr_status tr_session_list(tr_db *db, const tr_uuid *principal, tr_session_fn fn, void *context,
                           tr_error *err) {
     tr_query q;
-    struct sink sink = {fn, context};
+    struct sink sink = {db, fn, context};
     tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_list, &q, err);
     if (st != TR_OK)
         return st;
@@ -172,7 +200,9 @@ tr_status tr_session_sweep(tr_db *tx, int64_t idle_before, int64_t created_befor
     tr_query q;
     int64_t old = 0;
     *count = 0;
-    tr_status st = tr_query_write(tx, TR_DB_VAULT, sql_sweep_idle, &q, err);
+    tr_status st = tr_turns_write_rows(tx, err); /* who was used a moment ago is not idle */
+    if (st == TR_OK)
+        st = tr_query_write(tx, TR_DB_VAULT, sql_sweep_idle, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_int(&q, 1, idle_before);

@@ -74,9 +74,10 @@ static void copy_back(tr_group *group) {
                                         NULL);
 }
 
-static tr_status open_databases(tr_store *store, bool create, tr_error *err) {
+static tr_status open_databases(tr_store *store, const tr_store_options *options, tr_error *err) {
+    bool create = options->create;
     tr_rekey_sweep(&store->source);
-    tr_status st = tr_group_open(&store->group, &store->source, create, err);
+    tr_status st = tr_group_open(&store->group, &store->source, create, options->fold_ms, err);
     if (st == TR_OK)
         st = migrate(&store->group, err);
     if (st == TR_OK && create)
@@ -101,7 +102,7 @@ tr_status tr_store_open(const tr_store_options *options, tr_store **out, tr_erro
     if (options->create)
         TR_TRY(none_there(&store->source, err));
     made = options->create;
-    TR_TRY(open_databases(store, options->create, err));
+    TR_TRY(open_databases(store, options, err));
     TR_TRY(tr_readers_open(store, err));
     TR_TRY(tr_checkpointer_start(&store->source, &store->checkpointer, err));
     TR_TRY(tr_changes_new(&store->source, &store->changes, err));

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "store/sqlcipher/engine.h"
 
 #define GROUP_MAX 256
+#define GROUP_TOP 1024 /* the turns of one group must fit into the ring (turns.c) */
 #define QUEUE_MAX 4096
 
 typedef struct tr_job { /* on the stack of the caller, who waits for `done` */
@@ -85,9 +87,9 @@ static tr_status recover(tr_writer *w, tr_error *err) {
     return st;
 }
 
-static tr_status commit(tr_writer *w, tr_error *err, int64_t *took_us) {
+static tr_status commit(tr_writer *w, bool fold, tr_error *err, int64_t *took_us) {
     int64_t begun = tr_monotonic_us();
-    tr_status st = tr_group_commit(w->group, err);
+    tr_status st = tr_group_commit(w->group, fold, err);
     *took_us = tr_monotonic_us() - begun;
     return st;
 }
@@ -99,7 +101,7 @@ static void run_group(tr_writer *w, tr_job **jobs, size_t count) {
     while (st == TR_OK && !run_jobs(w, jobs, count))
         st = start_over(w, &err);
     if (st == TR_OK)
-        st = commit(w, &err, &took_us);
+        st = commit(w, count == 0, &err, &took_us);
     if (st != TR_OK) {
         tr_group_abort(w->group);
         w->broken = true;
@@ -113,7 +115,7 @@ static void run_group(tr_writer *w, tr_job **jobs, size_t count) {
         failures += jobs[i]->status != TR_OK;
     }
     pthread_mutex_lock(&w->mutex);
-    w->stats.groups++;
+    w->stats.groups += count > 0;
     w->stats.jobs += count;
     w->stats.failures += failures;
     w->stats.commit_us += (uint64_t)took_us;
@@ -124,12 +126,22 @@ static void run_group(tr_writer *w, tr_job **jobs, size_t count) {
 
 /* ---- the thread ---- */
 
-/* The next jobs: a checkpoint alone, or jobs up to the next checkpoint. 0: the end. */
+/* With the mutex. False: the vault must not wait any longer for what the log knows. */
+static bool wait_for_jobs(tr_writer *w) {
+    int64_t due_us = w->broken ? 0 : tr_turns_due_us(w->group->turns);
+    struct timespec due = {.tv_sec = due_us / 1000000, .tv_nsec = due_us % 1000000 * 1000};
+    if (due_us == 0)
+        pthread_cond_wait(&w->wake, &w->mutex);
+    return due_us == 0 || pthread_cond_clockwait(&w->wake, &w->mutex, CLOCK_MONOTONIC, &due) != ETIMEDOUT;
+}
+
+/* The next jobs: a checkpoint alone, or jobs up to the next checkpoint. 0: there are none, and it is time to
+ * fold, or the end. */
 static size_t take(tr_writer *w) {
     size_t count = 0;
     pthread_mutex_lock(&w->mutex);
-    while (!w->first && !w->stopping)
-        pthread_cond_wait(&w->wake, &w->mutex);
+    while (!w->first && !w->stopping && wait_for_jobs(w)) {
+    }
     while (w->first && count < (size_t)w->group_max) {
         if (!w->first->fn && count > 0)
             break;
@@ -146,11 +158,21 @@ static size_t take(tr_writer *w) {
     return count;
 }
 
+/* Nobody asks for anything any more, and the vault knows what the log knows. */
+static bool is_over(tr_writer *w) {
+    pthread_mutex_lock(&w->mutex);
+    bool stopping = w->stopping;
+    pthread_mutex_unlock(&w->mutex);
+    return stopping && (w->broken || tr_turns_due_us(w->group->turns) == 0);
+}
+
 static void *run(void *context) {
     tr_writer *w = context;
-    size_t count = 0;
-    while ((count = take(w)) > 0) {
-        bool checkpoint = !w->jobs[0]->fn;
+    for (;;) {
+        size_t count = take(w);
+        bool checkpoint = count > 0 && !w->jobs[0]->fn;
+        if (count == 0 && is_over(w))
+            break;
         if (checkpoint)
             w->jobs[0]->status = tr_checkpoint_truncate(w->checkpointer, w->group, &w->jobs[0]->err);
         else
@@ -175,6 +197,8 @@ tr_status tr_writer_start(tr_checkpointer *checkpointer, tr_changes *changes, tr
     w->changes = changes;
     w->group = group;
     w->group_max = group_max > 0 ? group_max : GROUP_MAX;
+    if (w->group_max > GROUP_TOP)
+        w->group_max = GROUP_TOP;
     w->queue_max = queue_max > 0 ? queue_max : QUEUE_MAX;
     w->last = &w->first;
     w->stats.audit_seq = (uint64_t)group->head.seq;
