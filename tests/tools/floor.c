@@ -161,7 +161,9 @@ static bool open_raw(raw *r, const char *file) {
     static const char key[] = "x'000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'";
     bool good = sqlite3_open(file, &r->db) == SQLITE_OK &&
                 sqlite3_key_v2(r->db, "main", key, sizeof key - 1) == SQLITE_OK &&
-                sqlite3_exec(r->db, CACHE_PRAGMA "; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+                sqlite3_exec(r->db,
+                             "PRAGMA cipher_hmac_algorithm = HMAC_SHA256; " CACHE_PRAGMA
+                             "; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
                              NULL, NULL, NULL) == SQLITE_OK &&
                 sqlite3_exec(r->db, schema, NULL, NULL, NULL) == SQLITE_OK;
     for (int i = 0; i < STATEMENTS && good; i++)

@@ -166,7 +166,7 @@ static void patches_that_cannot_be_are_refused(void **state) {
 }
 
 /* SQLite never uses the page with byte 2^30. Here that page lies where a small database has it. */
-#define LOCK_BYTE 0x40000u
+#define LOCK_BYTE 0x60000u
 #define LOCK_PAGE (LOCK_BYTE / 4096 + 1)
 
 static int move_lock_byte(void **state) {

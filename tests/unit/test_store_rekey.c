@@ -47,6 +47,63 @@ static void content_stays(void **state) {
     assert_true(fixture_has(f, "one more"));
 }
 
+/* As they all were before: SQLCipher's own choice for a page's MAC. */
+static void make_old(fixture *f, tr_db_kind kind) {
+    static const char *const sql[] = {"PRAGMA copy.cipher_hmac_algorithm = HMAC_SHA512",
+                                      "SELECT sqlcipher_export('copy')", "PRAGMA copy.journal_mode = WAL"};
+    char from[128], to[128], text[TR_KEY_TEXT_LEN + 1], set[64];
+    tr_conn conn = {.kind = kind};
+    sqlite3_stmt *attach = NULL;
+    int64_t version = 0;
+    fixture_path(f, tr_db_name(kind), from);
+    fixture_path(f, "old", to);
+    assert_int_equal(sqlite3_open(from, &conn.handle), SQLITE_OK);
+    assert_ok(f, tr_conn_key(&conn, &f->keys[kind], &f->err));
+    assert_ok(f, tr_key_text(&f->keys[kind], kind, text, &f->err));
+    assert_ok(f, tr_conn_pragma_int(&conn, "PRAGMA user_version", &version, &f->err));
+    assert_int_equal(sqlite3_prepare_v2(conn.handle, "ATTACH DATABASE ?1 AS copy KEY ?2", -1, &attach, NULL),
+                     SQLITE_OK);
+    sqlite3_bind_text(attach, 1, to, -1, SQLITE_STATIC);
+    sqlite3_bind_text(attach, 2, text, TR_KEY_TEXT_LEN, SQLITE_STATIC);
+    assert_int_equal(sqlite3_step(attach), SQLITE_DONE);
+    sqlite3_finalize(attach);
+    for (size_t i = 0; i < sizeof sql / sizeof *sql; i++)
+        assert_ok(f, tr_conn_exec(&conn, sql[i], &f->err));
+    (void)snprintf(set, sizeof set, "PRAGMA copy.user_version = %d", (int)version);
+    assert_ok(f, tr_conn_exec(&conn, set, &f->err));
+    tr_conn_close(&conn);
+    assert_int_equal(rename(to, from), 0);
+}
+
+static size_t cipher_bytes(fixture *f, tr_db_kind kind) {
+    tr_conn *conn = NULL;
+    assert_ok(f, tr_db_conn(fixture_tx(f), kind, &conn, &f->err));
+    return conn->cipher_bytes;
+}
+
+static void older_files_are_opened_and_become_new(void **state) {
+    fixture *f = *state;
+    fixture_put(f, "before");
+    fixture_append(f, "{\"n\":1}");
+    fixture_close(f);
+    for (int i = 0; i < TR_DB_COUNT; i++)
+        make_old(f, (tr_db_kind)i);
+    assert_ok(f, fixture_open(f, false));
+    assert_true(fixture_has(f, "before"));
+    fixture_put(f, "after");
+    assert_int_equal(cipher_bytes(f, TR_DB_VAULT), 80);
+    assert_ok(f, tr_store_check(f->store, &f->err));
+    f->keys[TR_DB_VAULT].data[0] ^= 1;
+    fixture_close(f);
+    assert_status(f, fixture_open(f, false), TR_E_WRONG_KEY);
+    f->keys[TR_DB_VAULT].data[0] ^= 1;
+    rekey_all(f);
+    assert_ok(f, fixture_open(f, false));
+    assert_int_equal(cipher_bytes(f, TR_DB_VAULT), 48);
+    assert_true(fixture_has(f, "before") && fixture_has(f, "after"));
+    assert_ok(f, tr_store_check(f->store, &f->err));
+}
+
 static void triggers_and_version_stay(void **state) {
     fixture *f = *state;
     fixture_append(f, "{}");
@@ -162,6 +219,7 @@ static void the_lock_is_the_callers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(content_stays),
+        TEST(older_files_are_opened_and_become_new),
         TEST(triggers_and_version_stay),
         TEST(file_is_private_and_alone),
         TEST(a_wrong_key_changes_nothing),

@@ -32,6 +32,7 @@ typedef struct tr_statement {
 typedef struct tr_conn {
     sqlite3 *handle; /* NULL: not open */
     tr_db_kind kind;
+    size_t cipher_bytes; /* at the end of each page: vector and MAC */
     bool damaged;     /* an error after which it is opened anew */
     bool begun;       /* writer: the group's transaction is open here */
     int savepoints;   /* writer: how many levels of the group have one here */

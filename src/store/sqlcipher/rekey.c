@@ -115,7 +115,7 @@ static tr_status attach(rekey *r, const tr_secret *key, tr_error *err) {
     st = rc == SQLITE_DONE ? TR_OK : tr_conn_fail(&r->conn, rc, err);
     sqlite3_finalize(raw);
     tr_wipe(text, sizeof text);
-    return st;
+    return st == TR_OK ? tr_conn_exec(&r->conn, "PRAGMA copy.cipher_hmac_algorithm = HMAC_SHA256", err) : st;
 }
 
 /* The schema's version, which sqlcipher_export leaves out. */

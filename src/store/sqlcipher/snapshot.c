@@ -85,9 +85,7 @@ static tr_status take_reserved(tr_query *q, void *context, tr_error *err) {
     tr_status st = tr_cols_ok(q, err);
     if (st == TR_OK && page.len > AT_RESERVED)
         *reserved = ((const uint8_t *)page.data)[AT_RESERVED];
-    return st != TR_OK || *reserved >= TR_STAMP_LEN
-               ? st
-               : tr_fail(err, TR_E_CORRUPT, NULL, "a database is not enciphered as it should be");
+    return st;
 }
 
 static tr_status measure(tr_moment *m, size_t database, tr_error *err) {
@@ -104,6 +102,8 @@ static tr_status measure(tr_moment *m, size_t database, tr_error *err) {
     TR_TRY(tr_query_on(conn, sql_page, &q, err));
     tr_bind_int(&q, 1, 1);
     st = tr_query_one(&q, take_reserved, &m->reserved[database], "a database has no page", err);
+    if (st == TR_OK && m->reserved[database] < conn->cipher_bytes)
+        st = tr_fail(err, TR_E_CORRUPT, about->name, "%s is not enciphered as it should be", about->name);
 out:
     return st;
 }
@@ -168,7 +168,7 @@ tr_status tr_moment_take(const tr_moment *m, size_t database, uint32_t number, t
         return tr_fail(err, TR_E_CORRUPT, about->name, "a page of %s cannot be read", about->name);
     memcpy(into, content.data, size);
     *page = (tr_db_page){.database = database, .number = number, .content = {into, size}};
-    memcpy(page->stamp, into + size - reserved, sizeof page->stamp);
+    memcpy(page->stamp, into + size - m->conns[0][database].cipher_bytes, sizeof page->stamp);
     memset(into + size - reserved, 0, reserved);
     return TR_OK;
 }
