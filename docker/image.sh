@@ -51,8 +51,8 @@ make_base() {
     apt-config dump | grep -E '^Acquire::(Check-|Retries|ForceIPv|https?:)' >"$cache/apt.conf" || true
     sources >"$cache/sources.list"
     [ -s "$cache/sources.list" ] || cannot "apt knows no Debian mirror (was apt-get update never run?)"
-    mmdebstrap --quiet --variant=minbase --skip=output/dev --aptopt="$cache/apt.conf" --dpkgopt='path-exclude=/usr/share/man/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+    mmdebstrap --quiet --variant=minbase --skip=output/dev --aptopt="$cache/apt.conf" --dpkgopt=force-unsafe-io \
+        --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-include=/usr/share/doc/*/copyright' trixie "$cache/root.tar" "$cache/sources.list"
     container=$(b from scratch)
     tar -xpf "$cache/root.tar" -C "$(b mount "$container")"
