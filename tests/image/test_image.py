@@ -218,9 +218,10 @@ def test_sigterm_drains(container, folder):
     body = json.dumps({"uid": "nobody", "password": "wrong"}).encode()
     with socket.create_connection(("127.0.0.1", 8443), 30) as plain, context.wrap_socket(plain, server_hostname="localhost") as wire:
         wire.sendall(b"POST /v1/auth/sign_in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                     b"Content-Length: %d\r\n\r\n%s" % (len(body), body[:5]))
+                     b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        assert wire.recv(65536).startswith(b"HTTP/1.1 100 ")  # it waits for the body
+        wire.sendall(body[:5])
         until = time.monotonic() + 30
-        time.sleep(0.2)  # the head is read; that it was nobody can see from outside
         container.send(signal.SIGTERM)
         while '"stopping"' not in container.log() and time.monotonic() < until:
             time.sleep(0.02)
