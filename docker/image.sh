@@ -84,9 +84,13 @@ set --
 if [ -n "$(ls .deps/work/sqlcipher_*.tar.* 2>/dev/null)" ]; then
     set -- --volume "$PWD/.deps/work:/deps:ro" --build-arg TRESOR_DEPS_DIR=/deps
 fi
-b build --quiet --isolation chroot --format docker --pull-never --layers --timestamp "$epoch" --file docker/Dockerfile --tag "$image" \
+b rm --all >/dev/null # of builds that were cut off
+b build --isolation chroot --format docker --pull-never --layers --timestamp "$epoch" --file docker/Dockerfile --tag "$image" \
     --volume "$cache/ccache:/root/.cache/ccache" --build-arg SOURCE_DATE_EPOCH="$epoch" --build-arg VERSION="$version" \
-    --build-arg REVISION="$revision" --build-arg CREATED="$(date -u -d "@$epoch" +%FT%TZ)" "$@" .
+    --build-arg REVISION="$revision" --build-arg CREATED="$(date -u -d "@$epoch" +%FT%TZ)" "$@" . >"$cache/build.log" 2>&1 || {
+    tail -n 60 "$cache/build.log" >&2
+    exit 1
+}
 rm -f "$out"
 b push --quiet "$image" "docker-archive:$out:tresor:$version"
 echo "image: $out, tresor:$version"
