@@ -14,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 import threading
+import time
 
 import pytest
 
@@ -47,7 +48,6 @@ class Image:
                 with tarfile.open(fileobj=outer.extractfile(name)) as layer:
                     self.members += layer.getmembers()
                     layer.extractall(self.root, numeric_owner=True)
-        (self.root / "run" / "secrets").mkdir(parents=True)  # as an engine makes what it mounts upon
         self.env = dict(e.split("=", 1) for e in self.config["Env"])
         [self.loader] = sorted(p for p in (self.root / "usr").glob("lib*/**/ld-linux*.so.*") if not p.is_symlink())[:1]
         self.libraries = next((self.root / "usr" / "lib").glob("*/libc.so.6")).parent
@@ -61,6 +61,10 @@ class Container:
         self.mounts = [[str(data), "/data", True], *([str(a), b, False] for a, b in mounts)]
         self.env = {**image.env, **env}
         self.lines, self.number = [], 0
+        for _, target in mounts:  # as an engine makes what it mounts upon
+            place = image.root / target.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
 
     def begin(self, argv, **pipes):
         self.number += 1
@@ -76,12 +80,15 @@ class Container:
         return process.returncode, out, errors
 
     def start(self, timeout=120):
-        self.listening = threading.Event()
+        self.listening, self.lines = threading.Event(), []
         self.process = self.begin(self.image.config["Entrypoint"] + self.image.config["Cmd"], stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        assert self.listening.wait(timeout) and self.process.poll() is None, self.log()
+        assert self.listening.wait(timeout) and '"listening"' in self.log(), self.log()
+        while not self.pid_file.exists():
+            assert self.process.poll() is None, self.log()
+            time.sleep(0.01)
         self.pid = int(self.pid_file.read_text())
         return self
 
