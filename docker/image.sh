@@ -91,6 +91,7 @@ b build --isolation chroot --format docker --pull-never --layers --timestamp "$e
     tail -n 60 "$cache/build.log" >&2
     exit 1
 }
-rm -f "$out"
-b push --quiet "$image" "docker-archive:$out:tresor:$version"
+rm -f "$out.new"
+b push --quiet "$image" "docker-archive:$out.new:tresor:$version"
+mv "$out.new" "$out"
 echo "image: $out, tresor:$version"
