@@ -16,6 +16,7 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
  * X(field, kind, fallback, least, most, meaning): least and most are a number's. */
 #define SETTINGS_TABLE(X)                                                                                    \
     X(data, TEXT, "var", 0, 0, "the data folder")                                                            \
+    X(init, BOOL, "no", 0, 0, "make a vault at the first start, in a data folder that holds none")           \
     X(listen, TEXT, "127.0.0.1:8443", 0, 0, "HOST:PORT to serve on")                                         \
     X(metrics_listen, TEXT, "", 0, 0, "HOST:PORT on loopback for /metrics, plain HTTP; empty: none")         \
     X(insecure_http, BOOL, "no", 0, 0, "serve plain HTTP; on loopback addresses only")                       \

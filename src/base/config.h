@@ -16,6 +16,7 @@
 /* Each setting NAME is flag --name-with-dashes, variable TRESOR_NAME and file key name_with_underscores. */
 typedef struct tr_config {
     char data[512];           /* --data DIR; TRESOR_DATA; default "var" */
+    bool init;                /* serve makes a vault where there is none; default no */
     char listen[128];         /* --listen HOST:PORT; default 127.0.0.1:8443 */
     char metrics_listen[128]; /* plain HTTP, loopback only; default "" (none): /metrics on its own listener */
     bool insecure_http; /* --insecure-http: serve plain HTTP; refused unless every listen address is loopback

@@ -112,6 +112,10 @@ static bool is_sealed(const tr_config *config) {
 /* `backup_ok` false: what is wrong with the backup is said already. */
 static void check_vault(report *r, const tr_config *config, bool backup_ok) {
     tr_error err = {0};
+    if (config->init && tr_cli_has_vault(config, NULL) != TR_OK) {
+        say("note: ", config->data, "holds no vault: the first start makes one");
+        return;
+    }
     if (tr_vault_check_moved(config, &err) != TR_OK) {
         problem(r, &err);
         return;

@@ -79,7 +79,7 @@ static tr_status open_folder(const char *path, int *fd, tr_error *err) {
     return *fd >= 0 ? TR_OK : cannot_open(path, err);
 }
 
-static tr_status sync_folder(const char *path, tr_error *err) {
+tr_status tr_file_flush_folder(const char *path, tr_error *err) {
     int fd = -1;
     tr_status st = open_folder(path, &fd, err);
     if (st != TR_OK)
@@ -124,7 +124,7 @@ tr_status tr_file_replace(const char *path, const void *bytes, size_t len, tr_er
             (void)unlink(temporary);
         return st;
     }
-    return sync_folder(target, err);
+    return tr_file_flush_folder(target, err);
 }
 
 tr_status tr_file_create(const char *path, const void *bytes, size_t len, tr_error *err) {
@@ -136,13 +136,13 @@ tr_status tr_file_create(const char *path, const void *bytes, size_t len, tr_err
                              : tr_fail_errno(err, path, "cannot make the file");
     if (temporary[0])
         (void)unlink(temporary);
-    return st == TR_OK ? sync_folder(path, err) : st;
+    return st == TR_OK ? tr_file_flush_folder(path, err) : st;
 }
 
 tr_status tr_file_remove(const char *path, tr_error *err) {
     if (unlink(path) != 0)
         return errno == ENOENT ? TR_OK : tr_fail_errno(err, path, "cannot remove the file");
-    return sync_folder(path, err);
+    return tr_file_flush_folder(path, err);
 }
 
 /* ---- locks ---- */

@@ -21,6 +21,9 @@ tr_status tr_file_create(const char *path, const void *bytes, size_t len, tr_err
 /* Remove it durably; a missing one is fine. */
 tr_status tr_file_remove(const char *path, tr_error *err);
 
+/* Make renames in the folder that `path` is in last. */
+tr_status tr_file_flush_folder(const char *path, tr_error *err);
+
 /* Wait for the lock file (made when missing, never removed) and hold it until the descriptor is closed. */
 tr_status tr_file_lock(const char *path, int *fd, tr_error *err);
 /* The same with the folder that `path` is in as the lock: leaves nothing behind. */

@@ -5,6 +5,7 @@
 
 #include "base/json_write.h"
 #include "cli/cli.h"
+#include "cli/first_start.h"
 #include "cli/options.h"
 #include "cli/provider.h"
 #include "vault/vault.h"
@@ -61,12 +62,7 @@ out:
 static tr_exit print_credentials(const tr_first_credentials *first, const tr_keyring_spec *spec) {
     tr_buf out = TR_BUF_INIT;
     tr_jw_open(&out, NULL, '{');
-    for (size_t i = 0; i < sizeof first->items / sizeof *first->items; i++) {
-        tr_jw_open(&out, first->items[i].role, '{');
-        tr_jw_text(&out, "uid", first->items[i].uid);
-        tr_jw_text(&out, "password", first->items[i].password);
-        tr_jw_close(&out, '}');
-    }
+    tr_first_write(&out, first);
     tr_provider_write_shares(&out, spec);
     tr_jw_close(&out, '}');
     tr_buf_putc(&out, '\n');

@@ -69,7 +69,7 @@ void tr_provider_clear_shares(tr_secret share_texts[TR_SHARES_MAX]) {
         tr_secret_clear(&share_texts[i]);
 }
 
-static tr_status make_passphrase(const char *path, bool *made, tr_error *err) {
+tr_status tr_provider_make_passphrase(const char *path, bool *made, tr_error *err) {
     tr_secret random = TR_SECRET_INIT, text = TR_SECRET_INIT;
     size_t len = TR_BASE64URL_LEN(PASSPHRASE_BYTES);
     tr_status st = tr_secret_random(&random, PASSPHRASE_BYTES, err);
@@ -99,7 +99,7 @@ tr_status tr_provider_passphrase(const tr_config *config, const tr_keyring_spec 
         return tr_fail(err, TR_E_CONFIG, "keyring_file",
                        "give the token's user PIN in this file or in TRESOR_KEYRING");
     if (!given && strcmp(spec->provider, "file") == 0)
-        st = make_passphrase(path, &fresh, err);
+        st = tr_provider_make_passphrase(path, &fresh, err);
     if (fresh)
         memcpy(made, path, sizeof path);
     return st == TR_OK ? tr_cli_passphrase(config, passphrase, err) : st;

@@ -39,5 +39,7 @@ void tr_provider_clear_shares(tr_secret share_texts[TR_SHARES_MAX]);
  * DIR/keyring.passphrase, and *made says so with its path (room for 600). Nothing for `split`. */
 tr_status tr_provider_passphrase(const tr_config *config, const tr_keyring_spec *spec, tr_secret *passphrase,
                                  char made[600], tr_error *err);
+/* A random one in the file; *made: it was not there yet. */
+tr_status tr_provider_make_passphrase(const char *path, bool *made, tr_error *err);
 
 #endif

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/confinement.h"
+#include "cli/first_start.h"
 #include "cli/options.h"
 #include "cli/unlock.h"
 #include "cli/unseal.h"
@@ -181,12 +182,21 @@ static tr_status log_unseal(tr_vault *vault, const char *opened_by, tr_error *er
     return opened_by[0] ? tr_event_write(tr_vault_store(vault), &event, err) : TR_OK;
 }
 
+static tr_status make_vault(const tr_config *config, tr_error *err) {
+    bool made = false;
+    tr_status st = config->init ? tr_first_start(config, &made, err) : TR_OK;
+    if (made)
+        tr_log(TR_LOG_INFO, "vault.made", TR_F_TEXT("credentials", TR_FIRST_CREDENTIALS));
+    return st;
+}
+
 static tr_status open_vault(service *s, const sigset_t *signals, int *stopped, tr_error *err) {
     char opened_by[TR_UNSEAL_BY] = "";
     int lock = -1;
     tr_secret passphrase = TR_SECRET_INIT;
     tr_status st = TR_OK;
     *stopped = 0;
+    TR_TRY(make_vault(s->config, err));
     TR_TRY(tr_cli_has_vault(s->config, err));
     TR_TRY(tr_vault_lock(s->config, &lock, err));
     TR_TRY(unlock(s->config, signals, &passphrase, opened_by, stopped, err));

@@ -274,7 +274,7 @@ static bool read_class_atom(translator *t, bool *single, uint32_t *cp) {
 }
 
 static bool put_class_item(translator *t) {
-    uint32_t low, high;
+    uint32_t low, high = 0; /* gcc 14 does not see that it is set */
     bool single;
     if (!read_class_atom(t, &single, &low))
         return false;

@@ -31,7 +31,7 @@ def test_every_option_of_the_help_is_known(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = run_tresor(command, "--help", check=0).stdout
     for option in set(re.findall(r"^  (--[a-z0-9-]+)", text, re.M)):
-        is_switch = option in ("--insecure-http", "--backup-log") or re.search(rf"^  {option} {{2,}}[a-z]", text, re.M)
+        is_switch = option in ("--init", "--insecure-http", "--backup-log") or re.search(rf"^  {option} {{2,}}[a-z]", text, re.M)
         done = run_tresor(command, option + ("=x" if is_switch else ""), check=2)
         assert re.search("needs a value|takes no value|yes or no", done.stderr), (option, done.stderr)
 

@@ -66,10 +66,8 @@ def url(folder):
     assert code == 0, "".join(seen)
 
 
-@pytest.fixture(scope="module")
-def example(folder, url):
+def run_lines(folder, **how):
     """The example's lines in order, pasted into one shell: [(line, exit code, output or the value it set)]."""
-    stand_in(folder, url)
     script = []
     for line in LINES:
         script.append(line)
@@ -79,11 +77,17 @@ def example(folder, url):
         script.append("printf '\\n@@ %s\\n' $?")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TRESOR_")}
     run = subprocess.run(["sh"], cwd=folder, env=environment, input="\n".join(script) + "\n",
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, **how)
     pieces = re.split(r"\n@@ (\d+)\n", run.stdout)
     found = list(zip(LINES, map(int, pieces[1::2]), pieces[0::2]))
     assert len(found) == len(LINES), run.stdout + run.stderr
     return found
+
+
+@pytest.fixture(scope="module")
+def example(folder, url):
+    stand_in(folder, url)
+    return run_lines(folder)
 
 
 def outcomes(example, start):

@@ -87,6 +87,7 @@ static void test_defaults(void **state) {
     assert_string_equal(config.data, folder);
     assert_string_equal(config.listen, "127.0.0.1:8443");
     assert_string_equal(config.metrics_listen, "");
+    assert_false(config.init);
     assert_false(config.insecure_http);
     (void)snprintf(expected, sizeof expected, "%s/tls.pem", folder);
     assert_string_equal(config.tls_cert, expected);
@@ -285,7 +286,7 @@ static void test_table(void **state) {
     (void)state;
     size_t count = 0;
     const tr_config_setting *list = tr_config_settings(&count);
-    assert_int_equal(count, 57);
+    assert_int_equal(count, 58);
     for (size_t i = 0; i < count; i++) {
         char flag[256];
         tr_config config;
