@@ -279,9 +279,10 @@ static void record_steps(void) {
 
 static void check_error(fault_kind kind, tr_status st, const tr_error *err) {
     bool right = st == (kind == FAULT_FULL ? TR_E_DISK_FULL : TR_E_IO);
-    if (kind == FAULT_READ &&
-        checks) /* SQLite's and SQLCipher's checks name it as they name a damaged page */
-        right |= st == TR_E_CORRUPT;
+    /* Checks name what cannot be read as they name what is damaged, and SQLCipher takes a file's salt that it
+     * cannot read for a new file's. */
+    if (kind == FAULT_READ)
+        right |= st == TR_E_CORRUPT || st == TR_E_WRONG_KEY;
     if (!right || err->what[0] == '\0' || err->status != st)
         fail("the error is %s: %s (%s)", tr_status_slug(st), err->what, err->where);
 }
