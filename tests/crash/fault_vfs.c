@@ -15,8 +15,8 @@
 
 #define SECTOR 512
 
-const char *const fault_names[FAULT_KINDS] = {"none",      "fail",      "short write",
-                                              "dead disk", "full disk", "read"};
+const char *const fault_names[FAULT_KINDS] = {"none",      "fail",     "short write", "dead disk",
+                                              "full disk", "no flush", "read"};
 
 typedef struct change { /* that was not flushed */
     bool truncates;
@@ -249,16 +249,23 @@ void fault_survive(const char *to, unsigned seed) {
 /* ---- faults ---- */
 
 static bool strikes(long calls) {
-    return state.kind == FAULT_DEAD || state.kind == FAULT_FULL ? calls >= state.at : calls == state.at;
+    bool lasts = state.kind == FAULT_DEAD || state.kind == FAULT_FULL || state.kind == FAULT_SYNC;
+    return lasts ? calls >= state.at : calls == state.at;
+}
+
+typedef enum { OTHER, NEEDS_ROOM, FLUSHES } nature;
+
+static bool concerns(nature what) {
+    return state.kind == FAULT_FULL ? what == NEEDS_ROOM : state.kind != FAULT_SYNC || what == FLUSHES;
 }
 
 /* In front of a change; true: it has to fail. */
-static bool strike(bool needs_room) {
+static bool strike(nature what) {
     if (state.fn)
         state.fn(state.context, ++state.changes);
     if (state.kind == FAULT_NONE || state.kind == FAULT_READ)
         return false;
-    bool hit = strikes(++state.calls) && (needs_room || state.kind != FAULT_FULL);
+    bool hit = strikes(++state.calls) && concerns(what);
     state.fired |= hit;
     state.error = state.kind == FAULT_FULL ? ENOSPC : EIO;
     return hit;
@@ -333,7 +340,7 @@ static int write_through(sqlite3_file *file, const void *from, int len, sqlite3_
 }
 
 static int file_write(sqlite3_file *file, const void *from, int len, sqlite3_int64 at) {
-    if (!((fault_file *)file)->node || !strike(true))
+    if (!((fault_file *)file)->node || !strike(NEEDS_ROOM))
         return write_through(file, from, len, at);
     if (state.kind == FAULT_SHORT || state.kind == FAULT_FULL)
         (void)write_through(file, from, len / 2, at);
@@ -342,7 +349,7 @@ static int file_write(sqlite3_file *file, const void *from, int len, sqlite3_int
 
 static int file_truncate(sqlite3_file *file, sqlite3_int64 size) {
     node *n = ((fault_file *)file)->node;
-    if (n && strike(false))
+    if (n && strike(OTHER))
         return SQLITE_IOERR_TRUNCATE;
     if (n)
         note(n, true, size, NULL, 0);
@@ -352,7 +359,7 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 size) {
 static int file_sync(sqlite3_file *file, int flags) {
     node *n = ((fault_file *)file)->node;
     (void)flags;
-    if (n && strike(false))
+    if (n && strike(FLUSHES))
         return SQLITE_IOERR_FSYNC;
     if (n)
         flush_node(n);
@@ -383,15 +390,13 @@ static int file_sector(sqlite3_file *file) {
     return real_of(file)->pMethods->xSectorSize(real_of(file));
 }
 
-/* Nothing is promised: neither that a write is whole nor that others stay as they are. */
 static int file_traits(sqlite3_file *file) {
-    (void)file;
-    return 0;
+    return real_of(file)->pMethods->xDeviceCharacteristics(real_of(file));
 }
 
 static int file_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **out) {
     int rc = SQLITE_OK;
-    if (((fault_file *)file)->node && extend && strike(true))
+    if (((fault_file *)file)->node && extend && strike(NEEDS_ROOM))
         return SQLITE_IOERR_SHMSIZE;
     INNER(real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, out));
     return rc;
@@ -420,7 +425,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
     *mine = (fault_file){.base = {.pMethods = NULL}};
     mine->node = is_watched(name) ? node_of(name) : NULL;
     bool makes = mine->node && (flags & SQLITE_OPEN_CREATE) && !mine->node->there;
-    if (mine->node && strike(makes))
+    if (mine->node && strike(makes ? NEEDS_ROOM : OTHER))
         return SQLITE_CANTOPEN;
     INNER(state.real->xOpen(state.real, name, real_of(file), flags, out_flags));
     mine->inner = real_of(file)->pMethods != NULL;
@@ -436,7 +441,7 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *name, int flush_folder) {
     node *n = is_watched(name) ? node_of(name) : NULL;
     int rc = SQLITE_OK;
     (void)vfs;
-    if (n && strike(false))
+    if (n && strike(OTHER))
         return SQLITE_IOERR_DELETE;
     INNER(state.real->xDelete(state.real, name, 0));
     if (n && rc == SQLITE_OK) {
@@ -500,7 +505,7 @@ int __wrap_fsync(int fd) {
     bool folder = state.dir[0] && strcmp(path, state.dir) == 0;
     if (!folder && !is_watched(path))
         return len < 0 ? __real_fsync(fd) : 0;
-    if (strike(false)) {
+    if (strike(FLUSHES)) {
         errno = state.error;
         return -1;
     }
@@ -515,7 +520,7 @@ int __wrap_rename(const char *from, const char *to) {
     if (inside || !is_watched(from))
         return __real_rename(from, to);
     node *a = node_of(from), *b = node_of(to);
-    if (strike(false)) {
+    if (strike(OTHER)) {
         errno = state.error;
         return -1;
     }
@@ -540,7 +545,7 @@ int __wrap_unlink(const char *path) {
     if (inside || !is_watched(path) || access(path, F_OK) != 0)
         return __real_unlink(path);
     node *n = node_of(path);
-    if (strike(false)) {
+    if (strike(OTHER)) {
         errno = state.error;
         return -1;
     }

@@ -18,6 +18,7 @@ typedef enum fault_kind {
     FAULT_SHORT, /* the same, but half of a write is done */
     FAULT_DEAD,  /* it and all changes after it fail */
     FAULT_FULL,  /* from then on there is no room: half of a write is done */
+    FAULT_SYNC,  /* from then on nothing can be flushed, but all else is done */
     FAULT_READ,  /* a read fails, once */
     FAULT_KINDS
 } fault_kind;

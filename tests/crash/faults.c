@@ -314,7 +314,8 @@ static bool fault_at(fault_kind kind, int step, long at) {
     fault_arm(kind, at);
     tr_status st = fault_do(&run, step, &err);
     bool fired = fault_fired();
-    bool ends = (kind != FAULT_DEAD && kind != FAULT_FULL) || at % 2; /* or lasts until after the close */
+    bool lasts = kind == FAULT_DEAD || kind == FAULT_FULL || kind == FAULT_SYNC;
+    bool ends = !lasts || at % 2; /* or lasts until after the close */
     if (ends || !fired)
         fault_disarm();
     if (!fired)
@@ -323,6 +324,8 @@ static bool fault_at(fault_kind kind, int step, long at) {
         check_error(kind, st, &err);
     if (run.store && ends && fired)
         check_live(&run, step, st == TR_OK);
+    for (int i = 0; i < 3 && run.store && !ends; i++) /* what others write meanwhile fails as well, or not */
+        (void)tr_store_write(run.store, probe, NULL, NULL);
     close_run(&run);
     fault_disarm();
     fault_watch(NULL);
@@ -476,6 +479,10 @@ static void full_disk(void) {
     faults(FAULT_FULL);
 }
 
+static void no_flush(void) {
+    faults(FAULT_SYNC);
+}
+
 static void read_error(void) {
     faults(FAULT_READ);
 }
@@ -484,9 +491,9 @@ static const struct {
     const char *name;
     void (*fn)(void);
 } tests[] = {
-    {"creating", creating},     {"one_fault", one_fault}, {"short_write", short_write},
-    {"dead_disk", dead_disk},   {"full_disk", full_disk}, {"read_error", read_error},
-    {"power_cuts", power_cuts},
+    {"creating", creating},     {"one_fault", one_fault},   {"short_write", short_write},
+    {"dead_disk", dead_disk},   {"full_disk", full_disk},   {"no_flush", no_flush},
+    {"read_error", read_error}, {"power_cuts", power_cuts},
 };
 
 static bool wanted(const char *name, int argc, char **argv) {

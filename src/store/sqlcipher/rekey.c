@@ -280,6 +280,7 @@ tr_status tr_store_rekey(const char *data_dir, const char *database, const tr_se
     (void)snprintf(r.copy, sizeof r.copy, "%s" COPY_ENDING, r.path);
     begun = true;
     remove_copy(&r.source, r.kind);
+    TR_TRY(tr_wal_check(&r.source, r.kind, err));
     TR_TRY(tr_conn_open(&r.source, r.kind, TR_WRITE, &r.conn, err));
     TR_TRY(empty_wal(&r, err));
     TR_TRY(run_check(&r.conn, "PRAGMA cipher_integrity_check", "a page does not verify: nothing was changed",
