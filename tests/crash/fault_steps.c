@@ -466,6 +466,7 @@ tr_status fault_open(fault_run *run, bool create, tr_error *err) {
                                 .vault_key = &run->keys[run->rekeyed ? NEW_VAULT_KEY : VAULT_KEY],
                                 .keys_key = &run->keys[KEYS_KEY],
                                 .audit_key = &run->keys[AUDIT_KEY],
+                                .fold_ms = 3600000, /* nothing by the clock */
                                 .create = create};
     return tr_store_open(&options, &run->store, err);
 }

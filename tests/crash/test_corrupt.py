@@ -177,7 +177,8 @@ def look_at(source, vault, database):
     verified = run_tresor("audit", "verify", "--data", vault.data)
     if verified.returncode == 0:
         return "named" if any(troubled.values()) else "unseen"
-    assert database in verified.stdout + verified.stderr, verified.stdout + verified.stderr
+    said = verified.stdout + verified.stderr
+    assert database in said or (database == "audit.db" and "the audit log" in said), said
     return "named"
 
 
@@ -229,7 +230,7 @@ def test_a_damaged_log(sources, tmp_path, database):
     commits = [n for n in frames if content[HEAD + n * FRAME + 4:][:4] != bytes(4)]
     assert len(commits) > 6
     end = HEAD + (commits[-5] + 1) * FRAME
-    seen = [damaged(source, tmp_path, database, file, rng.randrange(HEAD), rng)]
-    seen += [damaged(source, tmp_path, database, file, rng.randrange(HEAD, end), rng) for _ in range(ROUNDS)]
+    places = [rng.randrange(HEAD, end) for _ in range(ROUNDS)] + [rng.randrange(HEAD)] * (ROUNDS > 1)
+    seen = [damaged(source, tmp_path, database, file, at, rng) for at in places]
     print(f"{file}: {', '.join(seen)}")
     assert set(seen) == {"refused"}
