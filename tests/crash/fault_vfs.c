@@ -1,45 +1,19 @@
 /* A shim around SQLite's own unix VFS. */
 #include "fault_vfs.h"
 
-#include <dirent.h>
+#include "fault_disk.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#define SECTOR 512
 
 const char *const fault_names[FAULT_KINDS] = {"none",      "fail",     "short write", "dead disk",
                                               "full disk", "no flush", "read"};
-
-typedef struct change { /* that was not flushed */
-    bool truncates;
-    int64_t at; /* or the new size */
-    size_t len;
-    uint8_t *data;
-    struct change *next;
-} change;
-
-typedef struct content {
-    uint8_t *data;
-    size_t len;
-    bool there;
-} content;
-
-typedef struct node { /* a file of the watched folder */
-    char path[PATH_MAX];
-    content durable;
-    bool renewed; /* removed or made anew, and the folder not flushed since: `durable` is what was there */
-    bool there;
-    change *first, **last;
-    struct node *next;
-} node;
 
 typedef struct fault_file {
     sqlite3_file base;
@@ -51,12 +25,11 @@ typedef struct fault_file {
 static struct {
     sqlite3_vfs vfs, *real;
     sqlite3_io_methods methods;
-    char dir[PATH_MAX];
-    node *nodes;
     fault_kind kind;
-    long at, calls;
-    bool fired;
-    int error; /* errno of the fault */
+    long at;
+    _Atomic long calls; /* a snapshot's pages are read by several threads */
+    _Atomic bool fired;
+    _Atomic int error; /* errno of the fault */
     fault_change_fn fn;
     void *context;
     long changes;
@@ -83,169 +56,6 @@ static sqlite3_file *real_of(sqlite3_file *file) {
     return (sqlite3_file *)((fault_file *)file + 1);
 }
 
-static void *must(void *memory) {
-    if (!memory)
-        abort();
-    return memory;
-}
-
-/* ---- what is durable ---- */
-
-static bool is_watched(const char *path) {
-    size_t len = strlen(state.dir);
-    return path && len && strncmp(path, state.dir, len) == 0 && path[len] == '/';
-}
-
-static content read_file(const char *path) {
-    content c = {.data = NULL};
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return c;
-    if (fstat(fd, &info) != 0)
-        abort();
-    c = (content){must(malloc((size_t)info.st_size + 1)), (size_t)info.st_size, true};
-    if (read(fd, c.data, c.len) != (ssize_t)c.len)
-        abort();
-    close(fd);
-    return c;
-}
-
-static void forget_changes(node *n) {
-    while (n->first) {
-        change *c = n->first;
-        n->first = c->next;
-        free(c->data);
-        free(c);
-    }
-    n->last = &n->first;
-}
-
-static void forget_all(void) {
-    while (state.nodes) {
-        node *n = state.nodes;
-        state.nodes = n->next;
-        forget_changes(n);
-        free(n->durable.data);
-        free(n);
-    }
-}
-
-/* Before the first change to it, so what is in the file is durable. */
-static node *node_of(const char *path) {
-    for (node *n = state.nodes; n; n = n->next) {
-        if (strcmp(n->path, path) == 0)
-            return n;
-    }
-    node *n = must(calloc(1, sizeof *n));
-    (void)snprintf(n->path, sizeof n->path, "%s", path);
-    n->durable = read_file(path);
-    n->there = n->durable.there;
-    n->last = &n->first;
-    n->next = state.nodes;
-    state.nodes = n;
-    return n;
-}
-
-static void note(node *n, bool truncates, int64_t at, const void *data, size_t len) {
-    change *c = must(calloc(1, sizeof *c));
-    *c = (change){.truncates = truncates, .at = at, .len = len, .data = must(malloc(len + 1))};
-    if (len)
-        memcpy(c->data, data, len);
-    *n->last = c;
-    n->last = &c->next;
-}
-
-static void grow(content *c, size_t len) {
-    if (len <= c->len)
-        return;
-    c->data = must(realloc(c->data, len + 1));
-    memset(c->data + c->len, 0, len - c->len);
-    c->len = len;
-}
-
-static void put(content *c, int64_t at, const uint8_t *data, size_t len) {
-    grow(c, (size_t)at + len);
-    if (len)
-        memcpy(c->data + at, data, len);
-}
-
-static void apply(content *c, const change *one) {
-    if (!one->truncates) {
-        put(c, one->at, one->data, one->len);
-    } else if ((size_t)one->at < c->len) {
-        c->len = (size_t)one->at;
-    }
-}
-
-static void flush_node(node *n) {
-    if (n->renewed)
-        n->durable.len = 0;
-    n->durable.there = n->there;
-    n->renewed = false;
-    for (change *c = n->first; c; c = c->next)
-        apply(&n->durable, c);
-    forget_changes(n);
-}
-
-static void renew(node *n, bool there) {
-    forget_changes(n);
-    n->renewed = true;
-    n->there = there;
-}
-
-/* ---- what a power cut leaves ---- */
-
-static unsigned dice(unsigned *seed) { /* 0 to 32767 */
-    *seed = *seed * 1103515245u + 12345u;
-    return (*seed >> 16) & 0x7fff;
-}
-
-static void apply_torn(content *c, const change *one, unsigned *seed) {
-    for (size_t at = 0; at < one->len; at += SECTOR) {
-        size_t len = one->len - at < SECTOR ? one->len - at : SECTOR;
-        if (dice(seed) % 4)
-            put(c, one->at + (int64_t)at, one->data + at, len);
-    }
-}
-
-static void apply_some(content *c, const node *n, unsigned kind, unsigned *seed) {
-    for (change *one = n->first; one && kind; one = one->next) {
-        if (kind == 1 || dice(seed) % 2)
-            apply(c, one);
-        else if (!one->truncates && dice(seed) % 2)
-            apply_torn(c, one, seed);
-    }
-}
-
-static void write_file(const char *to, const char *name, const content *c) {
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/%s", to, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, c->data, c->len) != (ssize_t)c->len)
-        abort();
-    close(fd);
-}
-
-static void survive(const node *n, const char *to, unsigned kind, unsigned *seed) {
-    content left = {.data = NULL};
-    bool old = n->renewed && (kind == 0 || (kind > 1 && dice(seed) % 2)); /* the folder as it was */
-    left.there = old || !n->renewed ? n->durable.there : n->there;
-    if (old || !n->renewed)
-        put(&left, 0, n->durable.data ? n->durable.data : (const uint8_t *)"", n->durable.len);
-    if (!old)
-        apply_some(&left, n, kind, seed);
-    if (left.there)
-        write_file(to, strrchr(n->path, '/') + 1, &left);
-    free(left.data);
-}
-
-void fault_survive(const char *to, unsigned seed) {
-    unsigned random = seed;
-    for (node *n = state.nodes; n; n = n->next)
-        survive(n, to, seed, &random);
-}
-
 /* ---- faults ---- */
 
 static bool strikes(long calls) {
@@ -261,12 +71,16 @@ static bool concerns(nature what) {
 
 /* In front of a change; true: it has to fail. */
 static bool strike(nature what) {
-    if (state.fn)
+    if (state.fn) {
+        disk_lock();
         state.fn(state.context, ++state.changes);
+        disk_unlock();
+    }
     if (state.kind == FAULT_NONE || state.kind == FAULT_READ)
         return false;
     bool hit = strikes(++state.calls) && concerns(what);
-    state.fired |= hit;
+    if (hit)
+        state.fired = true;
     state.error = state.kind == FAULT_FULL ? ENOSPC : EIO;
     return hit;
 }
@@ -300,22 +114,6 @@ void fault_on_change(fault_change_fn fn, void *context) {
     state.changes = 0;
 }
 
-void fault_watch(const char *dir) {
-    struct dirent *entry;
-    forget_all();
-    (void)snprintf(state.dir, sizeof state.dir, "%s", dir ? dir : "");
-    DIR *folder = dir ? opendir(dir) : NULL;
-    while (folder && (entry = readdir(folder))) {
-        char path[PATH_MAX];
-        size_t len = strlen(entry->d_name);
-        bool kept = entry->d_name[0] != '.' && !(len > 4 && strcmp(entry->d_name + len - 4, "-shm") == 0);
-        if (kept && snprintf(path, sizeof path, "%s/%s", dir, entry->d_name) < PATH_MAX)
-            (void)node_of(path);
-    }
-    if (folder)
-        closedir(folder);
-}
-
 /* ---- the file ---- */
 
 static int file_close(sqlite3_file *file) {
@@ -335,7 +133,7 @@ static int file_read(sqlite3_file *file, void *to, int len, sqlite3_int64 at) {
 static int write_through(sqlite3_file *file, const void *from, int len, sqlite3_int64 at) {
     node *n = ((fault_file *)file)->node;
     if (n && len)
-        note(n, false, at, from, (size_t)len);
+        disk_note(n, false, at, from, (size_t)len);
     return real_of(file)->pMethods->xWrite(real_of(file), from, len, at);
 }
 
@@ -352,7 +150,7 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 size) {
     if (n && strike(OTHER))
         return SQLITE_IOERR_TRUNCATE;
     if (n)
-        note(n, true, size, NULL, 0);
+        disk_note(n, true, size, NULL, 0);
     return real_of(file)->pMethods->xTruncate(real_of(file), size);
 }
 
@@ -362,7 +160,7 @@ static int file_sync(sqlite3_file *file, int flags) {
     if (n && strike(FLUSHES))
         return SQLITE_IOERR_FSYNC;
     if (n)
-        flush_node(n);
+        disk_flush(n);
     return SQLITE_OK;
 }
 
@@ -423,7 +221,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
     int rc = SQLITE_OK;
     (void)vfs;
     *mine = (fault_file){.base = {.pMethods = NULL}};
-    mine->node = is_watched(name) ? node_of(name) : NULL;
+    mine->node = disk_watches(name) ? disk_node(name) : NULL;
     bool makes = mine->node && (flags & SQLITE_OPEN_CREATE) && !mine->node->there;
     if (mine->node && strike(makes ? NEEDS_ROOM : OTHER))
         return SQLITE_CANTOPEN;
@@ -432,22 +230,22 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
     if (rc != SQLITE_OK && !mine->inner)
         return rc;
     if (rc == SQLITE_OK && makes)
-        renew(mine->node, true);
+        disk_renew(mine->node, true);
     file->pMethods = &state.methods;
     return rc;
 }
 
 static int vfs_delete(sqlite3_vfs *vfs, const char *name, int flush_folder) {
-    node *n = is_watched(name) ? node_of(name) : NULL;
+    node *n = disk_watches(name) ? disk_node(name) : NULL;
     int rc = SQLITE_OK;
     (void)vfs;
     if (n && strike(OTHER))
         return SQLITE_IOERR_DELETE;
     INNER(state.real->xDelete(state.real, name, 0));
     if (n && rc == SQLITE_OK) {
-        renew(n, false);
+        disk_renew(n, false);
         if (flush_folder)
-            flush_node(n);
+            disk_flush(n);
     }
     return rc;
 }
@@ -502,54 +300,43 @@ int __wrap_fsync(int fd) {
     (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t len = inside ? -1 : readlink(link, path, sizeof path - 1);
     path[len > 0 ? len : 0] = '\0';
-    bool folder = state.dir[0] && strcmp(path, state.dir) == 0;
-    if (!folder && !is_watched(path))
+    bool folder = disk_is_folder(path);
+    if (!folder && !disk_watches(path))
         return len < 0 ? __real_fsync(fd) : 0;
     if (strike(FLUSHES)) {
         errno = state.error;
         return -1;
     }
     if (!folder)
-        flush_node(node_of(path));
+        disk_flush(disk_node(path));
     return 0;
 }
 
 /* Renames and removals by the store are taken as durable: it flushes the folder after them, and a journalling
  * file system keeps their order. */
 int __wrap_rename(const char *from, const char *to) {
-    if (inside || !is_watched(from))
+    if (inside || !disk_watches(from))
         return __real_rename(from, to);
-    node *a = node_of(from), *b = node_of(to);
+    node *a = disk_node(from), *b = disk_node(to);
     if (strike(OTHER)) {
         errno = state.error;
         return -1;
     }
     int rc = __real_rename(from, to);
-    if (rc == 0) {
-        content old = b->durable;
-        forget_changes(b);
-        b->durable = a->durable;
-        b->durable.there = b->there = true;
-        b->renewed = false;
-        b->first = a->first;
-        b->last = a->first ? a->last : &b->first;
-        a->first = NULL;
-        a->last = &a->first;
-        old.there = a->there = a->renewed = false;
-        a->durable = old;
-    }
+    if (rc == 0)
+        disk_move(a, b);
     return rc;
 }
 
 int __wrap_unlink(const char *path) {
-    if (inside || !is_watched(path) || access(path, F_OK) != 0)
+    if (inside || !disk_watches(path) || access(path, F_OK) != 0)
         return __real_unlink(path);
-    node *n = node_of(path);
+    node *n = disk_node(path);
     if (strike(OTHER)) {
         errno = state.error;
         return -1;
     }
-    renew(n, false);
-    flush_node(n);
+    disk_renew(n, false);
+    disk_flush(n);
     return __real_unlink(path);
 }

@@ -5,7 +5,7 @@
  * themselves. Flushes do not reach the disk: what they would have kept is known here. The program is linked
  * with --wrap for fsync, rename and unlink, so that the store's own calls count too.
  *
- * One change at a time: the workload does not write in two threads at once.
+ * One write at a time: the workload does not write in two threads at once.
  */
 #ifndef FAULT_VFS_H
 #define FAULT_VFS_H
@@ -38,8 +38,9 @@ bool fault_fired(void); /* since it was armed */
 typedef void (*fault_change_fn)(void *context, long number);
 void fault_on_change(fault_change_fn fn, void *context); /* NULL: not any more; numbers begin anew, at 1 */
 
-/* What a power cut now may leave of the watched folder, written to the folder `to`. Of what was not flushed
- * since: nothing (seed 0), all of it (seed 1, as after kill -9), else some of it, writes cut into sectors. */
+/* For the change's function: what a power cut now may leave of the watched folder, written to the folder
+ * `to`. Of what was not flushed since: nothing (seed 0), all of it (seed 1, as after kill -9), else some of
+ * it, writes cut into sectors. */
 void fault_survive(const char *to, unsigned seed);
 
 #endif

@@ -8,7 +8,6 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,41 +15,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fault_steps.h"
+#include "fault_check.h"
 #include "fault_vfs.h"
-#include "store/sqlcipher/engine.h"
 #include "store/sqlcipher/memory.h"
 
-#define STEPS_MAX 64
-
-typedef struct dump { /* all rows, in numbers */
-    uint64_t vault, keys, sessions;
-} dump;
-
 static struct {
-    char root[64], label[200];
-    tr_secret keys[KEY_COUNT];
-    dump dumps[STEPS_MAX + 1]; /* before step i */
+    char root[64];
     long stride, points, images;
 } all;
-
-/* ---- failing ---- */
-
-static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-static void fail(const char *format, ...) {
-    va_list list;
-    (void)fprintf(stderr, "FAILED: %s: ", all.label);
-    va_start(list, format);
-    (void)vfprintf(stderr, format, list);
-    va_end(list);
-    (void)fprintf(stderr, "\nthe files: %s\n", all.root);
-    _exit(1); /* from whichever thread */
-}
-
-static void must(tr_status st, const tr_error *err, const char *what) {
-    if (st != TR_OK)
-        fail("%s: %s: %s (%s)", what, tr_status_slug(st), err->what, err->where);
-}
 
 /* ---- folders ---- */
 
@@ -68,10 +40,10 @@ static void copy_file(const char *from, const char *to) {
     char bytes[65536];
     int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (in < 0 || out < 0)
-        fail("cannot copy %s", from);
+        fault_fail("cannot copy %s", from);
     for (ssize_t n; (n = read(in, bytes, sizeof bytes)) > 0;) {
         if (write(out, bytes, (size_t)n) != n)
-            fail("cannot write %s", to);
+            fault_fail("cannot write %s", to);
     }
     close(in);
     close(out);
@@ -95,7 +67,7 @@ static void copy_folder(const char *from, const char *to) {
 }
 
 static fault_run run_in(const char *name) {
-    fault_run run = {.keys = all.keys};
+    fault_run run = {.keys = fault_keys};
     (void)snprintf(run.dir, sizeof run.dir, "%s/%s", all.root, name);
     return run;
 }
@@ -111,167 +83,32 @@ static void close_run(fault_run *run) {
     run->store = NULL;
 }
 
-/* ---- what is there ---- */
-
-static void add_table(tr_conn *conn, const char *table, uint64_t *digest) {
-    sqlite3_stmt *rows = NULL;
-    char *sql = sqlite3_mprintf("SELECT * FROM \"%w\"", table);
-    int rc = sqlite3_prepare_v2(conn->handle, sql, -1, &rows, NULL);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        for (int i = 0; i < sqlite3_column_count(rows); i++) {
-            const void *bytes = sqlite3_column_blob(rows, i);
-            fault_digest(digest, bytes, (size_t)sqlite3_column_bytes(rows, i));
-            fault_digest(digest, ";", 1);
-        }
-        rc = SQLITE_OK;
-    }
-    if (rc != SQLITE_DONE)
-        fail("cannot read the table %s: SQLite %d", table, rc);
-    sqlite3_finalize(rows);
-    sqlite3_free(sql);
-}
-
-static uint64_t add_tables(tr_db *db, tr_db_kind kind, const char *tables) {
-    tr_conn *conn = NULL;
-    tr_error err = {0};
-    sqlite3_stmt *names = NULL;
-    uint64_t digest = 0xcbf29ce484222325u;
-    must(tr_db_conn(db, kind, &conn, &err), &err, "reading");
-    int rc = sqlite3_prepare_v2(conn->handle, tables, -1, &names, NULL);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(names)) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(names, 0);
-        fault_digest(&digest, name, strlen(name));
-        add_table(conn, name, &digest);
-        rc = SQLITE_OK;
-    }
-    if (rc != SQLITE_DONE)
-        fail("cannot read %s: SQLite %d", tr_db_name(kind), rc);
-    sqlite3_finalize(names);
-    return digest;
-}
-
-/* Left out: meta (the log's anchor), sessions (their tokens may lie elsewhere: read by tr_session_get), and
- * `erasing` (forgotten by the next group). */
-static dump dump_of(tr_store *store) {
-    static const char tables[] = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN"
-                                 " ('meta', 'sessions', 'erasing') ORDER BY name";
-    tr_db *db = NULL;
-    tr_error err = {0};
-    dump d = {.sessions = 0xcbf29ce484222325u};
-    must(tr_store_reader(store, &db, &err), &err, "a reader");
-    d.vault = add_tables(db, TR_DB_VAULT, tables);
-    d.keys = add_tables(db, TR_DB_KEYS, tables);
-    must(fault_sessions(db, &d.sessions, &err), &err, "the sessions");
-    return d;
-}
-
-/* In step's place: what was acknowledged is there; what was not, wholly or not at all. */
-static void check_dump(const dump *is, int step, bool acknowledged, const char *when) {
-    const dump *before = &all.dumps[step], *after = &all.dumps[step + 1];
-    bool vault = is->vault == after->vault, keys = is->keys == after->keys,
-         sessions = is->sessions == after->sessions;
-    bool changed = before->vault != after->vault;
-    if (!vault && is->vault != before->vault)
-        fail("%s: vault.db is neither as before the step nor as after it", when);
-    if (!keys && is->keys != before->keys)
-        fail("%s: keys.db is neither as before the step nor as after it", when);
-    if (!sessions && is->sessions != before->sessions)
-        fail("%s: the sessions are neither as before the step nor as after it", when);
-    if (acknowledged && !(vault && keys && sessions))
-        fail("%s: acknowledged, but missing in %s", when, vault ? keys ? "sessions" : "keys.db" : "vault.db");
-    if (changed && vault && !keys)
-        fail("%s: in vault.db, but not in keys.db", when);
-    if (fault_steps[step].deletes && keys && !vault)
-        fail("%s: deleted in keys.db, but not in vault.db", when);
-}
-
-typedef struct seen {
-    int times[STEPS_MAX];
-    int completed; /* deletions that were cut off */
-    int last;
-    bool ordered;
-} seen;
-
-static tr_status see(void *context, const tr_audit_row *row, tr_error *err) {
-    seen *s = context;
-    int step = -1;
-    char text[400];
-    (void)err;
-    (void)snprintf(text, sizeof text, "%.*s", (int)row->entry.len, (const char *)row->entry.data);
-    s->completed += strstr(text, "a deletion that was cut off is completed") != NULL;
-    if (sscanf(text, "{\"step\":%d}", &step) != 1 || step < 0 || step >= STEPS_MAX)
-        return TR_OK;
-    s->times[step]++;
-    s->ordered = s->ordered && step > s->last;
-    s->last = step;
-    return TR_OK;
-}
-
-static void check_log(tr_store *store, const dump *is, int step, bool acknowledged) {
-    tr_db *db = NULL;
-    tr_error err = {0};
-    tr_audit_verdict verdict;
-    seen s = {.last = -1, .ordered = true};
-    must(tr_store_reader(store, &db, &err), &err, "a reader");
-    must(tr_audit_verify(db, &verdict, &err), &err, "the log");
-    if (!verdict.ok)
-        fail("the log does not verify: %s", verdict.reason);
-    must(tr_audit_list(db, NULL, 0, false, 10000, see, &s, &err), &err, "the log's entries");
-    if (!s.ordered)
-        fail("the log's entries are out of order, or twice");
-    for (int i = 0; i < step; i++) {
-        if (fault_steps[i].job && s.times[i] != 1)
-            fail("the entry of step %d is missing", i);
-    }
-    bool effect =
-        all.dumps[step].vault != all.dumps[step + 1].vault && is->vault == all.dumps[step + 1].vault;
-    bool told = s.times[step] == 1 || (fault_steps[step].deletes && !acknowledged && s.completed);
-    if (fault_steps[step].job && (acknowledged || effect) && !told)
-        fail("the step's entry is missing");
-}
-
-/* The folder, which no store has open. */
-static void check_folder(const char *dir, int step, bool acknowledged) {
-    fault_run run = {.keys = all.keys};
-    tr_error err = {0};
-    (void)snprintf(run.dir, sizeof run.dir, "%s", dir);
-    run.rekeyed = tr_store_try_key(dir, "vault.db", &all.keys[NEW_VAULT_KEY], NULL) == TR_OK;
-    if (acknowledged && step == fault_step_count - 1 && !run.rekeyed)
-        fail("the new key does not open vault.db");
-    must(fault_open(&run, false, &err), &err, "opening again");
-    must(tr_store_check(run.store, &err), &err, "the check");
-    dump is = dump_of(run.store);
-    check_dump(&is, step, acknowledged, "opened again");
-    check_log(run.store, &is, step, acknowledged);
-    close_run(&run);
-}
-
 /* ---- without faults: what each step makes ---- */
 
 static void record_steps(void) {
     fault_run first = base_of(0);
     tr_error err = {0};
-    (void)snprintf(all.label, sizeof all.label, "without faults");
+    (void)snprintf(fault_label, sizeof fault_label, "without faults");
     empty_folder(first.dir);
-    must(fault_open(&first, true, &err), &err, "creating");
-    all.dumps[0] = dump_of(first.store);
+    fault_must(fault_open(&first, true, &err), &err, "creating");
+    fault_dumps[0] = fault_dump_of(first.store);
     close_run(&first);
     for (int i = 0; i < fault_step_count; i++) {
         fault_run run = run_in("run"), from = base_of(i), to = base_of(i + 1);
         bool killed = i + 1 < fault_step_count && fault_steps[i + 1].closed;
         copy_folder(from.dir, run.dir);
         if (!fault_steps[i].closed)
-            must(fault_open(&run, false, &err), &err, "opening");
-        must(fault_do(&run, i, &err), &err, fault_steps[i].name);
+            fault_must(fault_open(&run, false, &err), &err, "opening");
+        fault_must(fault_do(&run, i, &err), &err, fault_steps[i].name);
         if (killed)
             copy_folder(run.dir, to.dir);
         close_run(&run);
         if (!killed)
             copy_folder(run.dir, to.dir);
-        must(fault_open(&run, false, &err), &err, "opening");
-        all.dumps[i + 1] = dump_of(run.store);
+        fault_must(fault_open(&run, false, &err), &err, "opening");
+        fault_dumps[i + 1] = fault_dump_of(run.store);
         close_run(&run);
-        check_folder(run.dir, i, true);
+        fault_check_folder(run.dir, i, true);
     }
 }
 
@@ -284,7 +121,7 @@ static void check_error(fault_kind kind, tr_status st, const tr_error *err) {
     if (kind == FAULT_READ)
         right |= st == TR_E_CORRUPT || st == TR_E_WRONG_KEY;
     if (!right || err->what[0] == '\0' || err->status != st)
-        fail("the error is %s: %s (%s)", tr_status_slug(st), err->what, err->where);
+        fault_fail("the error is %s: %s (%s)", tr_status_slug(st), err->what, err->where);
 }
 
 static tr_status probe(void *context, tr_db *tx, tr_error *err) {
@@ -296,21 +133,21 @@ static tr_status probe(void *context, tr_db *tx, tr_error *err) {
 /* The disk is well again, and so is the store, as it is. */
 static void check_live(fault_run *run, int step, bool acknowledged) {
     tr_error err = {0};
-    must(tr_store_write(run->store, probe, NULL, &err), &err, "a write after the fault");
-    dump is = dump_of(run->store);
-    check_dump(&is, step, acknowledged, "live");
+    fault_must(tr_store_write(run->store, probe, NULL, &err), &err, "a write after the fault");
+    fault_dump is = fault_dump_of(run->store);
+    fault_check_dump(&is, step, acknowledged, "live");
 }
 
 /* False when the step makes fewer changes. */
 static bool fault_at(fault_kind kind, int step, long at) {
     fault_run run = run_in("run"), from = base_of(step);
     tr_error err = {0};
-    (void)snprintf(all.label, sizeof all.label, "%s at %ld of step %d, %s", fault_names[kind], at, step,
+    (void)snprintf(fault_label, sizeof fault_label, "%s at %ld of step %d, %s", fault_names[kind], at, step,
                    fault_steps[step].name);
     copy_folder(from.dir, run.dir);
     fault_watch(run.dir);
     if (!fault_steps[step].closed)
-        must(fault_open(&run, false, &err), &err, "opening");
+        fault_must(fault_open(&run, false, &err), &err, "opening");
     fault_arm(kind, at);
     tr_status st = fault_do(&run, step, &err);
     bool fired = fault_fired();
@@ -319,7 +156,7 @@ static bool fault_at(fault_kind kind, int step, long at) {
     if (ends || !fired)
         fault_disarm();
     if (!fired)
-        must(st, &err, "no fault, but");
+        fault_must(st, &err, "no fault, but");
     if (st != TR_OK)
         check_error(kind, st, &err);
     if (run.store && ends && fired)
@@ -330,7 +167,7 @@ static bool fault_at(fault_kind kind, int step, long at) {
     fault_disarm();
     fault_watch(NULL);
     if (fired)
-        check_folder(run.dir, step, st == TR_OK);
+        fault_check_folder(run.dir, step, st == TR_OK);
     all.points += fired;
     return fired;
 }
@@ -348,7 +185,7 @@ static bool create_at(fault_kind kind, long at) {
     fault_run run = run_in("run");
     tr_error err = {0};
     char path[160];
-    (void)snprintf(all.label, sizeof all.label, "%s at %ld of creating", fault_names[kind], at);
+    (void)snprintf(fault_label, sizeof fault_label, "%s at %ld of creating", fault_names[kind], at);
     empty_folder(run.dir);
     fault_watch(run.dir);
     fault_arm(kind, at);
@@ -358,15 +195,15 @@ static bool create_at(fault_kind kind, long at) {
     close_run(&run);
     fault_watch(NULL);
     if (!fired)
-        must(st, &err, "no fault, but");
+        fault_must(st, &err, "no fault, but");
     if (st == TR_OK) {
-        check_folder(run.dir, 0, false);
+        fault_check_folder(run.dir, 0, false);
     } else {
         check_error(kind, st, &err);
         struct stat info;
         (void)snprintf(path, sizeof path, "%s/vault.db", run.dir);
         if (kind != FAULT_DEAD && stat(path, &info) == 0) /* on a dead disk it cannot be removed */
-            fail("creating failed, and left a database");
+            fault_fail("creating failed, and left a database");
     }
     all.points += fired;
     return fired;
@@ -390,7 +227,7 @@ static void look(const cut *c, unsigned seed) {
     fault_run image = run_in("image");
     empty_folder(image.dir);
     fault_survive(image.dir, seed);
-    check_folder(image.dir, c->step, c->acknowledged);
+    fault_check_folder(image.dir, c->step, c->acknowledged);
     all.images++;
 }
 
@@ -401,7 +238,7 @@ static void on_change(void *context, long number) {
     all.points++;
     for (unsigned seed = 0; seed < 4; seed++) {
         unsigned drawn = seed < 2 ? seed : (unsigned)number * 2 + seed;
-        (void)snprintf(all.label, sizeof all.label,
+        (void)snprintf(fault_label, sizeof fault_label,
                        "power cut, seed %u, in front of change %ld, in step %d, %s", drawn, number, c->step,
                        fault_steps[c->step].name);
         look(c, drawn);
@@ -410,9 +247,9 @@ static void on_change(void *context, long number) {
 
 static void step_with_cuts(fault_run *run, cut *c) {
     tr_error err = {0};
-    must(fault_do(run, c->step, &err), &err, fault_steps[c->step].name);
+    fault_must(fault_do(run, c->step, &err), &err, fault_steps[c->step].name);
     c->acknowledged = true;
-    (void)snprintf(all.label, sizeof all.label, "power cut after step %d, %s", c->step,
+    (void)snprintf(fault_label, sizeof fault_label, "power cut after step %d, %s", c->step,
                    fault_steps[c->step].name);
     look(c, 0);
     c->acknowledged = false;
@@ -432,7 +269,7 @@ static void cuts_in_sequence(void) {
     copy_folder(from.dir, run.dir);
     fault_watch(run.dir);
     fault_on_change(on_change, &c);
-    must(fault_open(&run, false, &err), &err, "opening");
+    fault_must(fault_open(&run, false, &err), &err, "opening");
     for (c.step = 0; c.step < fault_step_count; c.step++) {
         if (!fault_steps[c.step].closed)
             step_with_cuts(&run, &c);
@@ -538,11 +375,11 @@ int main(int argc, char **argv) {
     /* Nothing has to reach a disk. */
     (void)snprintf(all.root, sizeof all.root, "%s/tresor-faults-XXXXXX",
                    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (!mkdtemp(all.root) || fault_step_count > STEPS_MAX)
+    if (!mkdtemp(all.root) || fault_step_count > FAULT_STEPS_MAX)
         return 1;
     for (int i = 0; i < KEY_COUNT; i++)
-        must(tr_secret_random(&all.keys[i], 32, &err), &err, "a key");
-    must(tr_sqlite_memory(&err), &err, "SQLite's memory"); /* before SQLite is at work */
+        fault_must(tr_secret_random(&fault_keys[i], 32, &err), &err, "a key");
+    fault_must(tr_sqlite_memory(&err), &err, "SQLite's memory"); /* before SQLite is at work */
     fault_install();
     record_steps();
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
@@ -552,7 +389,7 @@ int main(int argc, char **argv) {
         }
     }
     for (int i = 0; i < KEY_COUNT; i++)
-        tr_secret_clear(&all.keys[i]);
+        tr_secret_clear(&fault_keys[i]);
     clean_up();
     (void)printf("[  PASSED  ] %d test(s).\n", passed);
     return 0;
