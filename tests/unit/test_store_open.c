@@ -134,6 +134,30 @@ static void a_damaged_page_is_named(void **state) {
     assert_ok(f, fixture_open(f, false));
 }
 
+/* SQLite would take the damaged frame for the log's end and drop the writes behind it. */
+static void a_damaged_log_is_named(void **state) {
+    fixture *f = *state;
+    const off_t frame = 24 + 4096;
+    const off_t flips[] = {20, 32 + 8, 32 + 17, 32 + 100, 32 + frame + 5, 32 + 2 * frame + 3000};
+    static const char *const values[] = {"a", "b", "c", "d", "e", "f"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        fixture_put(f, values[i]);
+    fixture_copy(f, "vault.db", "kept");
+    fixture_copy(f, "vault.db-wal", "kept-wal");
+    fixture_close(f);
+    for (size_t i = 0; i < sizeof flips / sizeof *flips; i++) {
+        fixture_copy(f, "kept", "vault.db");
+        fixture_copy(f, "kept-wal", "vault.db-wal");
+        fixture_damage(f, "vault.db-wal", flips[i]);
+        assert_status(f, fixture_open(f, false), TR_E_CORRUPT);
+        assert_string_equal(f->err.where, "vault.db");
+        fixture_damage(f, "vault.db-wal", flips[i]);
+        assert_ok(f, fixture_open(f, false));
+        assert_true(fixture_has(f, "f"));
+        fixture_close(f);
+    }
+}
+
 static tr_status nothing(void *context, uint32_t master, tr_bytes wrapped, tr_error *err) {
     (void)context, (void)master, (void)wrapped, (void)err;
     return TR_OK;
@@ -249,6 +273,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_wrong_key_is_named, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(a_damaged_first_page_is_not_opened, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(a_damaged_page_is_named, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(a_damaged_log_is_named, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(damage_in_the_middle_is_found_and_bounded, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(a_newer_schema_is_refused, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(migrations_are_whole_or_not_at_all, fixture_up, fixture_down),

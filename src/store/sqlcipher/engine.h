@@ -315,6 +315,11 @@ void tr_writer_stats(tr_writer *writer, tr_store_stats *out);
 tr_status tr_readers_open(tr_store *store, tr_error *err);
 void tr_readers_close(tr_store *store); /* those of live threads too */
 
+/* ---- wal.c ---- */
+/* TR_E_CORRUPT when the database's write-ahead log, which nobody has open, was damaged where SQLite would
+ * take it for cut off. */
+tr_status tr_wal_check(const tr_source *source, tr_db_kind kind, tr_error *err);
+
 /* ---- rekey.c ---- */
 tr_status tr_db_kind_of(const char *database, tr_db_kind *kind, tr_error *err); /* of "vault.db" */
 /* Open the file by itself, as it will be opened, and read every page of it (cipher_integrity_check,

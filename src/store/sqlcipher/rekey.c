@@ -173,6 +173,18 @@ static tr_status compare(rekey *r, tr_error *err) {
     return st;
 }
 
+/* Whatever failed in it, SQLite is told SQLITE_ERROR: what it was is in the text alone. */
+static tr_status export_all(rekey *r, tr_error *err) {
+    static const int reasons[] = {SQLITE_IOERR, SQLITE_FULL, SQLITE_NOTADB, SQLITE_CORRUPT, SQLITE_NOMEM};
+    int rc = sqlite3_exec(r->conn.handle, "SELECT sqlcipher_export('copy')", NULL, NULL, NULL);
+    const char *text = sqlite3_errmsg(r->conn.handle);
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons && rc == SQLITE_ERROR; i++) {
+        if (strcmp(text, sqlite3_errstr(reasons[i])) == 0)
+            rc = reasons[i];
+    }
+    return rc == SQLITE_OK ? TR_OK : tr_conn_fail(&r->conn, rc, err);
+}
+
 static tr_status copy_all(rekey *r, const tr_secret *new_key, tr_error *err) {
     /* sqlcipher_export writes the schema's table itself. */
     sqlite3_db_config(r->conn.handle, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
@@ -183,7 +195,7 @@ static tr_status copy_all(rekey *r, const tr_secret *new_key, tr_error *err) {
     TR_TRY(tr_conn_exec(&r->conn, "PRAGMA copy.journal_mode = OFF", err));
     TR_TRY(tr_conn_exec(&r->conn, "PRAGMA foreign_keys = OFF", err));
     TR_TRY(tr_conn_exec(&r->conn, "BEGIN", err));
-    TR_TRY(tr_conn_exec(&r->conn, "SELECT sqlcipher_export('copy')", err));
+    TR_TRY(export_all(r, err));
     TR_TRY(copy_version(r, err));
     TR_TRY(compare(r, err));
     TR_TRY(tr_conn_exec(&r->conn, "COMMIT", err));
@@ -268,6 +280,7 @@ tr_status tr_store_rekey(const char *data_dir, const char *database, const tr_se
     (void)snprintf(r.copy, sizeof r.copy, "%s" COPY_ENDING, r.path);
     begun = true;
     remove_copy(&r.source, r.kind);
+    TR_TRY(tr_wal_check(&r.source, r.kind, err));
     TR_TRY(tr_conn_open(&r.source, r.kind, TR_WRITE, &r.conn, err));
     TR_TRY(empty_wal(&r, err));
     TR_TRY(run_check(&r.conn, "PRAGMA cipher_integrity_check", "a page does not verify: nothing was changed",

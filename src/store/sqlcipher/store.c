@@ -76,8 +76,12 @@ static void copy_back(tr_group *group) {
 
 static tr_status open_databases(tr_store *store, const tr_store_options *options, tr_error *err) {
     bool create = options->create;
+    tr_status st = TR_OK;
     tr_rekey_sweep(&store->source);
-    tr_status st = tr_group_open(&store->group, &store->source, create, options->fold_ms, err);
+    for (int i = 0; i < TR_DB_COUNT && st == TR_OK && !create; i++)
+        st = tr_wal_check(&store->source, (tr_db_kind)i, err);
+    if (st == TR_OK)
+        st = tr_group_open(&store->group, &store->source, create, options->fold_ms, err);
     if (st == TR_OK)
         st = migrate(&store->group, err);
     if (st == TR_OK && create)

@@ -124,6 +124,12 @@ static void run_group(tr_writer *w, tr_job **jobs, size_t count) {
     pthread_mutex_unlock(&w->mutex);
 }
 
+/* What fails in it is its own: the next job finds connections that are well. */
+static void run_checkpoint(tr_writer *w, tr_job *job) {
+    job->status = tr_checkpoint_truncate(w->checkpointer, w->group, &job->err);
+    w->broken |= any_damaged(w->group);
+}
+
 /* ---- the thread ---- */
 
 /* With the mutex. False: the vault must not wait any longer for what the log knows. */
@@ -174,7 +180,7 @@ static void *run(void *context) {
         if (count == 0 && is_over(w))
             break;
         if (checkpoint)
-            w->jobs[0]->status = tr_checkpoint_truncate(w->checkpointer, w->group, &w->jobs[0]->err);
+            run_checkpoint(w, w->jobs[0]);
         else
             run_group(w, w->jobs, count);
         for (size_t i = 0; i < count; i++)
