@@ -49,7 +49,7 @@ static bool among(const char *names, const char *name) {
 
 /* A name that an error may repeat: it looks like a parameter's, not like a value. */
 static bool plain_name(const char *name) {
-    return strlen(name) <= 40 &&
+    return *name && strlen(name) <= 40 &&
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") == strlen(name);
 }
 

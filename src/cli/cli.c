@@ -170,7 +170,7 @@ tr_status tr_cli_check_listen(const tr_config *config, tr_error *err) {
 }
 
 tr_status tr_cli_tls_files(const tr_config *config, tr_cli_tls *tls, tr_error *err) {
-    char cert[600], key[600];
+    char cert[600] = "", key[600] = "";
     tr_status st = tr_config_path(config, "tls.pem", cert, sizeof cert, err);
     if (st == TR_OK)
         st = tr_config_path(config, "tls.key", key, sizeof key, err);

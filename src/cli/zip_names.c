@@ -22,7 +22,11 @@
 #define HEADER_SIGNATURE  0x02014b50u
 #define LOCAL_SIGNATURE   0x04034b50u
 #define ZIP64_FIELD       1
-#define SIZES_BEHIND      8 /* of the flags: a data descriptor follows the data */
+#define AES_FIELD         0x9901
+#define AES_LEN           7  /* of that field */
+#define SIZES_BEHIND      8  /* of the flags: a data descriptor follows the data */
+#define STORED            0  /* methods */
+#define AES_METHOD        99 /* the real one is in the AES field */
 
 struct place {
     uint64_t offset;
@@ -127,26 +131,31 @@ static tr_status find_directory(int fd, const char *path, uint64_t size, struct 
 
 /* ---- what it holds ---- */
 
+/* What an extra field says under this id; *n bytes. NULL: nothing. */
+static const uint8_t *find_field(const uint8_t *extra, size_t len, uint64_t id, size_t *n) {
+    while (len >= 4) {
+        *n = (size_t)number(extra + 2, 2);
+        if (*n > len - 4)
+            return NULL;
+        if (number(extra, 2) == id)
+            return extra + 4;
+        extra += 4 + *n;
+        len -= 4 + *n;
+    }
+    return NULL;
+}
+
 /* What is beyond 4 GiB: the extra field has in this order those of three numbers that did not fit. */
 static bool far_numbers(const uint8_t *header, const uint8_t *extra, size_t len, struct place *p) {
-    while (len >= 4) {
-        size_t n = (size_t)number(extra + 2, 2);
-        if (n > len - 4)
-            return false;
-        if (number(extra, 2) == ZIP64_FIELD) {
-            size_t at = number(header + 24, 4) == UINT32_MAX ? 8 : 0;
-            if (p->size == UINT32_MAX && n >= at + 8) {
-                p->size = number(extra + 4 + at, 8);
-                at += 8;
-            }
-            if (p->offset == UINT32_MAX && n >= at + 8)
-                p->offset = number(extra + 4 + at, 8);
-            return true;
-        }
-        extra += 4 + n;
-        len -= 4 + n;
+    size_t n = 0, at = number(header + 24, 4) == UINT32_MAX ? 8 : 0;
+    const uint8_t *field = find_field(extra, len, ZIP64_FIELD, &n);
+    if (field && p->size == UINT32_MAX && n >= at + 8) {
+        p->size = number(field + at, 8);
+        at += 8;
     }
-    return false;
+    if (field && p->offset == UINT32_MAX && n >= at + 8)
+        p->offset = number(field + at, 8);
+    return field != NULL;
 }
 
 static int by_offset(const void *a, const void *b) {
@@ -188,21 +197,41 @@ static bool put_in_order(tr_zip_names *names, const struct extent *x) {
     return names->count == 0 || (p[0].offset == 0 && p[names->count - 1].offset < x->offset);
 }
 
+/* Does the file's own header give the size that the directory gives? Where it stands behind the data, these
+ * must show their end themselves: in those that are stored, anything can be taken for it. */
+static bool same_size(const struct place *p, const uint8_t *local, const uint8_t *extra, size_t len) {
+    size_t n = 0, at = number(local + 22, 4) == UINT32_MAX ? 8 : 0;
+    if (p->flags & SIZES_BEHIND) {
+        const uint8_t *aes = p->method == AES_METHOD ? find_field(extra, len, AES_FIELD, &n) : NULL;
+        return aes ? n >= AES_LEN && number(aes + 5, 2) != STORED : p->method != STORED;
+    }
+    if (number(local + 18, 4) != UINT32_MAX)
+        return number(local + 18, 4) == p->size;
+    const uint8_t *far = find_field(extra, len, ZIP64_FIELD, &n);
+    return far && n >= at + 8 && number(far + at, 8) == p->size;
+}
+
 /* A file's own header says the same of it as the directory, and its data reach to where the next thing
- * begins: programs that read a ZIP from its beginning on find no other files in it, and read those that are
- * there in the same way. */
+ * begins: programs that read a ZIP from its beginning on find the same files in it, and read them in the same
+ * way. */
 static tr_status check_place(int fd, const char *path, const struct place *p, uint64_t next, tr_error *err) {
-    uint8_t local[LOCAL_LEN];
+    uint8_t local[LOCAL_LEN], extra[UINT16_MAX];
     if (next - p->offset < LOCAL_LEN)
         return damaged(path, err);
     tr_status st = read_at(fd, path, p->offset, local, sizeof local, err);
     if (st != TR_OK)
         return st;
-    uint64_t begin = p->offset + LOCAL_LEN + number(local + 26, 2) + number(local + 28, 2);
+    size_t len = (size_t)number(local + 28, 2);
+    uint64_t at = p->offset + LOCAL_LEN + number(local + 26, 2), begin = at + len;
     bool same = number(local, 4) == LOCAL_SIGNATURE && number(local + 6, 2) == p->flags &&
                 number(local + 8, 2) == p->method && number(local + 26, 2) == p->len;
     if (!same || begin > next || p->size > next - begin)
         return damaged(path, err);
+    st = read_at(fd, path, at, extra, len, err);
+    if (st == TR_OK && !same_size(p, local, extra, len))
+        st = damaged(path, err);
+    if (st != TR_OK)
+        return st;
     /* CRC and two sizes of 4 or 8 bytes, with or without a signature. */
     uint64_t gap = next - begin - p->size;
     bool descriptor = gap == 12 || gap == 16 || gap == 20 || gap == 24;

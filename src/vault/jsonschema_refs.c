@@ -131,10 +131,10 @@ static tr_status walk(tr_js_compiler *c, const tr_js_resource *from, const char 
     if (!token)
         return tr_js_no_memory(c->err);
     *json = from->json;
-    for (const char *at = fragment; at && *at && *json;) {
+    for (const char *at = fragment; *at && *json;) {
         at = pointer_token(at, token);
         *json = at ? step(*json, token) : NULL;
-        if (!*json)
+        if (!at || !*json)
             break;
         tr_js_push(c, token);
         /* Inside a schema resource of its own, its $id is the base. */
@@ -247,7 +247,7 @@ static tr_status visit(tr_js_compiler *c, tr_js_node *node) {
     node->colour = OPEN;
     node->to_visit = node->edges;
     node->height = 1;
-    while (node) {
+    for (;;) {
         const tr_js_edge *edge = node->to_visit;
         if (!edge) {
             tr_js_node *back = node->came_from;
@@ -255,7 +255,9 @@ static tr_status visit(tr_js_compiler *c, tr_js_node *node) {
             if (node->height > TR_JS_MAX_IN_PLACE)
                 return refuse_at(c, node, NULL,
                                  "too many subschemas apply to one value, one through the other");
-            if (back && back->height <= node->height)
+            if (!back)
+                return TR_OK;
+            if (back->height <= node->height)
                 back->height = (uint16_t)(node->height + 1);
             node = back;
             continue;
@@ -279,7 +281,6 @@ static tr_status visit(tr_js_compiler *c, tr_js_node *node) {
         next->height = 1;
         node = next;
     }
-    return TR_OK;
 }
 
 tr_status tr_js_refuse_loops(tr_js_compiler *c) {

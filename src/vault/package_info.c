@@ -217,7 +217,7 @@ static void put_actions(tr_buf *out, int actions) {
 static tr_status put_grant(void *context, const tr_grant *row, tr_error *err) {
     inform *f = context;
     tr_buf *out = &f->out;
-    const tr_package_name *activity;
+    const tr_package_name *activity = NULL;
     f->last = row->id;
     f->rows++;
     f->grants++;
@@ -229,7 +229,7 @@ static tr_status put_grant(void *context, const tr_grant *row, tr_error *err) {
     if (st == TR_OK)
         st = tr_package_activity(f->p, &row->activity, &activity, err);
     tr_jw_uuid(out, "activity", &row->activity);
-    tr_jw_text(out, "purpose", st == TR_OK && activity->found ? activity->text : NULL);
+    tr_jw_text(out, "purpose", activity && activity->found ? activity->text : NULL);
     tr_jw_raw(out, "types", row->types, strlen(row->types));
     const char *fields = row->fields[0] ? row->fields : "null";
     tr_jw_raw(out, "fields", fields, strlen(fields));

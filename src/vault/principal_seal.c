@@ -30,7 +30,7 @@ static tr_status seal_uid(tr_vault *vault, const char *uid, char out[SEALED_LEN 
     char folded[TR_UID_MAX + 1];
     uint8_t mac[TR_SHA256_LEN];
     size_t n = 0;
-    for (; uid[n] && n < sizeof folded - 1; n++)
+    for (; n < sizeof folded - 1 && uid[n]; n++)
         folded[n] = (char)(uid[n] >= 'A' && uid[n] <= 'Z' ? uid[n] + ('a' - 'A') : uid[n]);
     const tr_bytes parts[2] = {{label, sizeof label - 1}, {folded, n}};
     tr_status st = tr_hmac_sha256(&vault->index_key, parts, 2, mac, err);

@@ -66,7 +66,7 @@ static tr_status add_item(struct listing *l, const tr_snapshot_item *item, tr_er
 /* One that was removed meanwhile, or is damaged, or is something else, is passed over. */
 static tr_status look_at(void *context, const char *name, tr_error *err) {
     struct listing *l = context;
-    char own[64];
+    char own[64] = "";
     tr_target_source *source = NULL;
     tr_snapshot_item item = {.bytes = 0, .spooled = tr_target_spooled(l->target, name)};
     tr_status st = tr_target_read(l->target, name, &source, err);

@@ -244,22 +244,25 @@ tr_status tr_unpacked_check_log(const char *folder, const tr_secret *vault_key, 
 
 /* Either the chain or the source. */
 static tr_status try_any(tr_keyring *ring, tr_target *target, const tr_chain *chain, tr_target_source *source,
-                         const char *folder, const _Atomic bool *stop, unpacking *u, tr_error *err) {
+                         const char *folder, const _Atomic bool *stop, tr_snapshot_head *head,
+                         tr_snapshot_counts *counts, tr_error *err) {
     struct trial trial = {TR_SECRET_INIT, TR_SECRET_INIT};
     const tr_unpack how = {.folder = folder, .key = trial_key, .context = &trial, .stop = stop};
+    unpacking u = {.how = &how};
     tr_status st = TR_OK;
-    u->how = &how;
     TR_TRY(tr_scratch_make(folder, err));
     if (source) {
-        TR_TRY(tr_hash_new(&u->hash, err));
-        TR_TRY(take_file(u, ring, source, err));
-        TR_TRY(finish(u, err));
+        TR_TRY(tr_hash_new(&u.hash, err));
+        TR_TRY(take_file(&u, ring, source, err));
+        TR_TRY(finish(&u, err));
     } else {
-        TR_TRY(take_chain(u, ring, target, chain, err));
+        TR_TRY(take_chain(&u, ring, target, chain, err));
     }
-    st = tr_unpacked_check_log(folder, &trial.vault_key, &trial.audit_key, &u->head, err);
+    st = tr_unpacked_check_log(folder, &trial.vault_key, &trial.audit_key, &u.head, err);
 out:
-    let_go(u);
+    *head = u.head;
+    *counts = u.counts;
+    let_go(&u);
     (void)tr_scratch_remove(folder, NULL);
     tr_secret_clear(&trial.vault_key);
     tr_secret_clear(&trial.audit_key);
@@ -269,19 +272,11 @@ out:
 tr_status tr_chain_try(tr_keyring *ring, tr_target *target, const tr_chain *chain, const char *folder,
                        const _Atomic bool *stop, tr_snapshot_head *head, tr_snapshot_counts *counts,
                        tr_error *err) {
-    unpacking u = {.how = NULL};
-    tr_status st = try_any(ring, target, chain, NULL, folder, stop, &u, err);
-    *head = u.head;
-    *counts = u.counts;
-    return st;
+    return try_any(ring, target, chain, NULL, folder, stop, head, counts, err);
 }
 
 tr_status tr_snapshot_try(tr_keyring *ring, tr_target_source *source, const char *folder,
                           const _Atomic bool *stop, tr_snapshot_head *head, tr_snapshot_counts *counts,
                           tr_error *err) {
-    unpacking u = {.how = NULL};
-    tr_status st = try_any(ring, NULL, NULL, source, folder, stop, &u, err);
-    *head = u.head;
-    *counts = u.counts;
-    return st;
+    return try_any(ring, NULL, NULL, source, folder, stop, head, counts, err);
 }

@@ -84,7 +84,7 @@ static tr_status keys_of(const tr_throttle *t, const char *uid, const char *addr
                          uint8_t keys[COUNTERS][32], tr_error *err) {
     char folded[TR_UID_MAX + 1], network[INET6_ADDRSTRLEN];
     size_t n = 0;
-    for (; uid[n] && n < sizeof folded - 1; n++)
+    for (; n < sizeof folded - 1 && uid[n]; n++)
         folded[n] = (char)tolower((unsigned char)uid[n]);
     folded[n] = '\0';
     network_of(address, network);

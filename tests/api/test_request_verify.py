@@ -1,5 +1,6 @@
 """`tresor request verify`: what it finds good, and everything else that it must not."""
 import ctypes.util
+import io
 import json
 import zipfile
 
@@ -182,11 +183,40 @@ def test_a_directory_that_says_otherwise(signer, keys, tmp_path):
         "something behind": whole + b"\0",
         "a hidden file": files + b"hidden" + directory,
         "twice": whole + whole,
+        "another size at the file itself": files[:18] + (int.from_bytes(files[18:22], "little") - 1).to_bytes(4, "little") + files[22:]
+            + directory,
     }.items():
         bad.write_bytes(data)
         assert verify(bad, keys, check=UNPROVEN)["ok"] is False, name
     bad.write_bytes(files + directory)
     verify(bad, keys, check=OK)
+
+
+class Stream(io.RawIOBase):
+    """Takes what a ZIP writer writes, and does not let it go back: sizes stand behind the data then."""
+
+    def __init__(self):
+        super().__init__()
+        self.content = b""
+
+    def writable(self):
+        return True
+
+    def write(self, part):
+        self.content += bytes(part)
+        return len(part)
+
+
+def test_an_end_that_the_data_do_not_show(signer, keys, tmp_path):
+    """Of a stored file whose size stands behind it anything can be the end for whoever reads the archive from its beginning."""
+    signer.package(tmp_path / "p.zip", FILES)
+    for method, code in ((zipfile.ZIP_DEFLATED, OK), (zipfile.ZIP_STORED, UNPROVEN)):
+        stream = Stream()
+        with zipfile.ZipFile(tmp_path / "p.zip") as old, zipfile.ZipFile(stream, "w", method) as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name))
+        (tmp_path / "stream.zip").write_bytes(stream.content)
+        verify(tmp_path / "stream.zip", keys, check=code)
 
 
 @pytest.mark.skipif(not ctypes.util.find_library("archive"), reason="no libarchive to encrypt with")

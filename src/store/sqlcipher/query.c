@@ -198,7 +198,7 @@ tr_bytes tr_col_blob(tr_query *q, int at) {
 }
 
 tr_uuid tr_col_uuid(tr_query *q, int at) {
-    tr_uuid id;
+    tr_uuid id = {0};
     tr_col_fixed(q, at, id.bytes, sizeof id.bytes);
     return id;
 }
