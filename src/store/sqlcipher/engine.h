@@ -33,13 +33,13 @@ typedef struct tr_conn {
     sqlite3 *handle; /* NULL: not open */
     tr_db_kind kind;
     size_t cipher_bytes; /* at the end of each page: vector and MAC */
-    bool damaged;     /* an error after which it is opened anew */
-    bool begun;       /* writer: the group's transaction is open here */
-    int savepoints;   /* writer: how many levels of the group have one here */
-    int wal_frames;   /* writer: frames in the WAL after the newest commit */
-    unsigned commits; /* writer: that wrote to the WAL */
-    int running;      /* statements between begin and end */
-    int64_t changes;  /* writer: sqlite3_total_changes64 when the transaction began */
+    bool damaged;        /* an error after which it is opened anew */
+    bool begun;          /* writer: the group's transaction is open here */
+    int savepoints;      /* writer: how many levels of the group have one here */
+    int wal_frames;      /* writer: frames in the WAL after the newest commit */
+    unsigned commits;    /* writer: that wrote to the WAL */
+    int running;         /* statements between begin and end */
+    int64_t changes;     /* writer: sqlite3_total_changes64 when the transaction began */
     tr_statement statements[TR_STATEMENTS];
 } tr_conn;
 
