@@ -90,23 +90,37 @@ static tr_status walk(wal *w, tr_db_kind kind, tr_error *err) {
     return st;
 }
 
-/* The head was flushed before the first frame was written. */
-static tr_status check_head(wal *w, tr_db_kind kind, tr_error *err) {
-    uint8_t head[HEAD_LEN], first[FRAME_LEN];
-    uint32_t sum[2] = {0, 0};
-    tr_status st = TR_OK;
-    if (!read_at(w, head, sizeof head, 0, &st, err) || !read_at(w, first, sizeof first, HEAD_LEN, &st, err))
-        return st;
+static bool verifies(wal *w, const uint8_t head[HEAD_LEN]) {
     uint32_t magic = word(head, true);
     w->big_endian = magic & 1;
     w->page = word(head + 8, true);
-    add(w, sum, head, 24);
-    if ((magic & ~1u) != MAGIC || sum[0] != word(head + 24, true) || sum[1] != word(head + 28, true) ||
-        w->page < 512 || w->page > PAGE_MAX)
-        return tr_fail(err, TR_E_CORRUPT, tr_db_name(kind), "the head of %s-wal is damaged",
-                       tr_db_name(kind));
+    memset(w->sum, 0, sizeof w->sum);
+    add(w, w->sum, head, 24);
+    return (magic & ~1u) == MAGIC && w->sum[0] == word(head + 24, true) &&
+           w->sum[1] == word(head + 28, true) && w->page >= 512 && w->page <= PAGE_MAX;
+}
+
+/* Begun anew, but cut off in the midst of the head: its number is one more. All that was in the log is in the
+ * database by then. */
+static bool is_begun_anew(wal *w, const uint8_t head[HEAD_LEN]) {
+    uint8_t before[HEAD_LEN];
+    memcpy(before, head, sizeof before);
+    for (int i = 15; i >= 12 && before[i]-- == 0; i--) {
+    }
+    return verifies(w, before);
+}
+
+/* The head was flushed before the first frame was written. */
+static tr_status check_head(wal *w, tr_db_kind kind, tr_error *err) {
+    uint8_t head[HEAD_LEN], first[FRAME_LEN];
+    tr_status st = TR_OK;
+    if (!read_at(w, head, sizeof head, 0, &st, err) || !read_at(w, first, sizeof first, HEAD_LEN, &st, err))
+        return st;
+    if (!verifies(w, head))
+        return is_begun_anew(w, head) ? TR_OK
+                                      : tr_fail(err, TR_E_CORRUPT, tr_db_name(kind),
+                                                "the head of %s-wal is damaged", tr_db_name(kind));
     memcpy(w->salts, head + 16, sizeof w->salts);
-    memcpy(w->sum, sum, sizeof w->sum);
     w->frame = malloc(FRAME_LEN + w->page);
     return w->frame ? TR_OK : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
 }
