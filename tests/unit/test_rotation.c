@@ -20,7 +20,7 @@
 
 #define DAY_MS INT64_C(86400000)
 #define KEYS   250
-#define OWN    4 /* the vault's own */
+#define OWN    5 /* the vault's own */
 
 typedef struct fixture {
     tr_config config;
