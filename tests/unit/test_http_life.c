@@ -139,7 +139,7 @@ static void dead_peers_cost_nothing(void **unused) {
     int64_t cpu = cpu_ms();
     assert_false(readable(&alive, 2000));
     cpu = cpu_ms() - cpu;
-    if (cpu > 300)
+    if (cpu > 1000) /* one thread that spins takes 2000 */
         fail_msg("%lld ms of CPU time in 2 s", (long long)cpu);
     get(&alive, HEAD, 200);
     client_close(&alive);
