@@ -278,14 +278,14 @@ def withdraw(scene):
 
 @route("POST", "/v1/subjects/{id}/holds")
 def make_hold(scene):
-    path, title = f"/v1/subjects/{scene.subject}/holds", scene.word()
+    path, title = f"/v1/subjects/{scene.world.make_subject(ADA).subject}/holds", scene.word()  # whom nobody erases meanwhile
     return Call(scene.lane("officer"), "POST", path, {"title": title, "legal_basis": "Art. 958f CO"},
                 count(scene.world.officer, path, lambda item: item["title"] == title), 1)
 
 
 @route("DELETE", "/v1/subjects/{id}/holds/{hid}")
 def lift_hold(scene):
-    path, title = f"/v1/subjects/{scene.subject}/holds", scene.word()
+    path, title = f"/v1/subjects/{scene.world.make_subject(ADA).subject}/holds", scene.word()  # whom nobody erases meanwhile
     made = scene.world.officer.post(path, {"title": title, "legal_basis": "Art. 958f CO"}).json()
     return Call(scene.lane("officer"), "DELETE", f"{path}/{made['id']}", None,
                 count(scene.world.officer, path, lambda item: item["title"] == title and item["lifted_at"] is None), 0)
