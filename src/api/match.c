@@ -29,10 +29,10 @@ static bool fits(const char *pattern, const char *path, span *params, int *count
 }
 
 /* A path that stands in the table as it is belongs to that route alone: /v1/keys/rotate is no
- * /v1/keys/{version}. */
+ * /v1/keys/{version}. (Somebody who sends the braces has named nothing.) */
 static bool is_literal(const char *path) {
     for (size_t i = 0; i < tr_routes_count; i++) {
-        if (strcmp(tr_routes[i].path, path) == 0)
+        if (strcmp(tr_routes[i].path, path) == 0 && !strchr(path, '{'))
             return true;
     }
     return false;

@@ -295,7 +295,7 @@ tr_status tr_turns_store(tr_db *tx, int64_t first, int64_t last, bool effects, i
     do {
         size_t len = turned->len - at < ROW_LEN ? turned->len - at : ROW_LEN;
         if (st == TR_OK)
-            st = put_row(tx, ++*number, about, (tr_bytes){turned->data + at, len}, err);
+            st = put_row(tx, ++*number, about, (tr_bytes){len ? turned->data + at : NULL, len}, err);
         at += len;
     } while (st == TR_OK && at < turned->len);
     return st;
