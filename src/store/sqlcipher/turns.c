@@ -85,7 +85,7 @@ struct tr_turns {
     uint32_t *places; /* a table of 2 * room: where in `kept` */
     int64_t number;   /* of the newest group; this and what follows is the writer's */
     int64_t folded;
-    int64_t due_us; /* 0: nothing waits to be folded */
+    _Atomic int64_t due_us; /* 0: nothing waits to be folded; tests commit on a thread of their own */
     int64_t due_after_us;
 };
 
