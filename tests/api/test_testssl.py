@@ -21,6 +21,7 @@ REVIEWED = {
     "DNS_CAArecord": "the zone of the host's name has that record, not the host",
     "engine_problem": "of the OpenSSL that testssl runs with",
     "scanTime": "how long it took",
+    "HTTP_status_code": "it asks for text/*, and what is here is JSON: 406",
 }
 
 
