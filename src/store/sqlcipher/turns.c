@@ -364,7 +364,8 @@ tr_status tr_turns_load(tr_db *tx, int64_t anchor, tr_lost *lost, tr_error *err)
     tr_query q;
     *lost = (tr_lost){0};
     pthread_mutex_lock(&t->mutex); /* nobody looks at half of it */
-    t->number = t->folded = t->due_us = 0;
+    t->number = t->folded = 0;
+    t->due_us = 0;
     forget_all(t);
     tr_status st = tr_query_begin(tx, TR_DB_VAULT, sql_folded_get, &q, err);
     if (st == TR_OK)
