@@ -131,7 +131,11 @@ static tr_status prepare(tr_call *call, struct change *c, tr_error *err) {
     TR_TRY(check_stored(call, c->row.version, err));
     TR_TRY(tr_rectype_compile(name, c->row.version + 1, call->body, &fresh, err));
     if (c->row.version > 0) {
-        TR_TRY(tr_types_load(call->vault, call->db, name, &stored, err));
+        st = tr_types_load(call->vault, call->db, name, &stored, err);
+        if (st == TR_E_NOT_FOUND) /* removed since the look above */
+            st = tr_fail(err, TR_E_PRECONDITION, NULL, "the type was changed meanwhile");
+        if (st != TR_OK)
+            goto out;
         c->index_changed = !tr_rectype_same_index(stored, fresh);
     }
     TR_TRY(tr_json_print(call->body, &c->schema, err));

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "crypto/kdf_cost.h"
 #include "crypto/keyring_internal.h"
 
 static const tr_keyring_provider *const providers[] = {&tr_keyring_file_provider, &tr_keyring_split_provider,
@@ -158,7 +159,7 @@ tr_status tr_keyring_create_file_ln(const char *path, const tr_secret *passphras
 
 tr_status tr_keyring_create_file(const char *path, const tr_secret *passphrase, tr_keyring **out,
                                  tr_error *err) {
-    return tr_keyring_create_file_ln(path, passphrase, TR_KEYRING_FILE_LN, out, err);
+    return tr_keyring_create_file_ln(path, passphrase, tr_kdf_cost.keyring_ln, out, err);
 }
 
 /* ---- opening ---- */

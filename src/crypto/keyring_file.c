@@ -5,6 +5,7 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "crypto/kdf_cost.h"
 #include "crypto/keyring_masters.h"
 #include "crypto/password.h"
 
@@ -53,7 +54,7 @@ out:
 }
 
 static tr_status create_file(const tr_keyring_spec *spec, void **self, tr_error *err) {
-    return tr_keyring_file_new(spec->passphrase, TR_KEYRING_FILE_LN, self, err);
+    return tr_keyring_file_new(spec->passphrase, tr_kdf_cost.keyring_ln, self, err);
 }
 
 /* The "kdf" member; only what this file writes. */

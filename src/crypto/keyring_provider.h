@@ -69,9 +69,7 @@ extern const tr_keyring_provider tr_keyring_file_provider;
 extern const tr_keyring_provider tr_keyring_split_provider;
 extern const tr_keyring_provider tr_keyring_pkcs11_provider;
 
-#define TR_KEYRING_FILE_LN 17 /* scrypt with N = 2^17, r = 8: 128 MiB, about 0.4 s */
-
-/* A fresh state of the file provider. `ln` is below TR_KEYRING_FILE_LN in unit tests only. */
+/* A fresh state of the file provider. `ln`: tr_kdf_cost's, but in unit tests. */
 tr_status tr_keyring_file_new(const tr_secret *passphrase, unsigned ln, void **self, tr_error *err);
 /* tr_keyring_create_file with another scrypt cost: for unit tests only. */
 tr_status tr_keyring_create_file_ln(const char *path, const tr_secret *passphrase, unsigned ln,

@@ -8,8 +8,8 @@
 
 #include "base/encode.h"
 #include "crypto/evp.h"
+#include "crypto/kdf_cost.h"
 
-#define COST_LN     15
 #define COST_R      8
 #define COST_P      1
 #define SALT_LEN    16
@@ -151,7 +151,7 @@ static bool parse_stored(const char *text, stored_hash *stored) {
 }
 
 tr_status tr_password_hash(const char *password, size_t len, char out[TR_PASSWORD_HASH_MAX], tr_error *err) {
-    stored_hash how = {.ln = COST_LN, .r = COST_R, .p = COST_P, .salt_len = SALT_LEN};
+    stored_hash how = {.ln = tr_kdf_cost.password_ln, .r = COST_R, .p = COST_P, .salt_len = SALT_LEN};
     char salt[TR_BASE64URL_LEN(SALT_LEN) + 1], hash[TR_BASE64URL_LEN(HASH_LEN) + 1];
     tr_secret derived = TR_SECRET_INIT;
     tr_status st = TR_OK;
@@ -170,7 +170,7 @@ out:
 
 tr_status tr_password_check(const char *stored, const char *password, size_t len, bool *match,
                             tr_error *err) {
-    stored_hash how = {.ln = COST_LN, .r = COST_R, .p = COST_P, .salt_len = SALT_LEN};
+    stored_hash how = {.ln = tr_kdf_cost.password_ln, .r = COST_R, .p = COST_P, .salt_len = SALT_LEN};
     tr_secret derived = TR_SECRET_INIT;
     tr_status st = TR_OK;
     *match = false;

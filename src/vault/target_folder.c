@@ -67,7 +67,9 @@ tr_status tr_target_open(const char *path, bool write, tr_target **out, tr_error
     (void)snprintf(t->folder, sizeof t->folder, "%s", path);
     t->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (t->fd < 0)
-        st = tr_fail(err, TR_E_IO, t->folder, "the backup folder cannot be reached: %s", strerror(errno));
+        st = tr_fail(err, TR_E_IO, t->folder, "the backup folder cannot be reached: %s%s", strerror(errno),
+                     errno == EACCES ? "; one that was made or mounted after the start is seen after the next"
+                                     : "");
     if (st == TR_OK && write && mkdirat(t->fd, TR_TARGET_SNAPSHOTS, 0700) != 0 && errno != EEXIST)
         st = tr_fail_errno(err, t->folder, "cannot write to the backup folder");
     if (st != TR_OK) {

@@ -9,6 +9,7 @@ import pytest
 from tresor_client import BINARY, ROOT
 
 BUILD = BINARY.parent
+pytestmark = pytest.mark.shipped
 X86 = os.uname().machine == "x86_64"
 
 

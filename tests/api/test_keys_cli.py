@@ -408,7 +408,7 @@ def test_migrate_through_the_providers(tmp_path):
     run_tresor("keys", "recovery", "--data", data, "--public-key", tmp_path / "recovery.pub", check=0)
     done = run_tresor("keys", "migrate", "--to", "split", "--shares", 3, "--threshold", 2, "--data", data, check=0)
     shares, result = map(json.loads, done.stdout.splitlines())
-    assert result == {"provider": "split", "version": 3, "keys_moved": 5}
+    assert result == {"provider": "split", "version": 3, "keys_moved": 6}
     assert "keyring.passphrase" in done.stderr
     done = with_input("\n".join(shares["shares"][:2]), "keys", "migrate", "--to", "split", "--shares", 2, "--threshold", 2, "--data", data,
                       check=0)

@@ -9,6 +9,7 @@ import pytest
 
 from tresor_client import BINARY, ROOT, run_tresor
 
+pytestmark = pytest.mark.shipped
 PATH = BINARY.parent / "tresor.cdx.json"
 TEXT = {"type": "string", "minLength": 1}
 # What we write of https://cyclonedx.org/schema/bom-1.5.schema.json, closed.

@@ -3,8 +3,11 @@ import os
 import statistics
 import time
 
+import pytest
+
 from tresor_client import Anonymous
 
+pytestmark = pytest.mark.shipped
 SERVER_FLAGS = ("--sign-in-free-tries", "1000")
 ROUNDS = int(os.environ.get("TRESOR_TIMING_ROUNDS", "40"))
 TOLERANCE = 0.25

@@ -12,7 +12,8 @@ import pytest
 from tresor_client import Server
 
 TOOL = shutil.which("testssl") or shutil.which("testssl.sh")
-pytestmark = [pytest.mark.skipif(TOOL is None, reason="testssl.sh is not installed"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.skipif(TOOL is None, reason="testssl.sh is not installed"), pytest.mark.timeout(900),
+              pytest.mark.shipped]
 QUICK = os.environ.get("TRESOR_TESTSSL") == "quick"
 TESTS = ["--protocols", "--server-defaults", "--headers"] if QUICK else []
 GRAVE = ("LOW", "MEDIUM", "HIGH", "CRITICAL")

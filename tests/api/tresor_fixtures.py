@@ -6,6 +6,7 @@ from tresor_client import BINARY, Anonymous, Vault, World
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "flags(*flags): flags of the fresh vault's server")
+    config.addinivalue_line("markers", "shipped: of the program as it is shipped, not of tresor-quick or a sanitizer's build")
     config.addinivalue_line("markers", "concurrency: many requests at once; worth a run under ThreadSanitizer")
     config.addinivalue_line("markers", "timeout(seconds): of pytest-timeout, where it is installed")
     if getattr(config.option, "dist", "no") == "load":

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "scratch.h"
 #include "vault/datakeys.h"
 #include "vault/keys.h"
 #include "vault/keys_internal.h"
@@ -58,8 +59,8 @@ static int up(void **state) {
     if (!f || tr_config_load(0, NULL, NULL, &f->config, rest, &rest_count, &f->err) != TR_OK)
         return -1;
     *state = f;
-    (void)snprintf(f->config.data, sizeof f->config.data, "/tmp/tresor-rotation-XXXXXX");
-    if (!mkdtemp(f->config.data) || tr_secret_copy(&f->passphrase, "correct horse", 13, &f->err) != TR_OK)
+    if (!scratch(f->config.data, sizeof f->config.data, "tresor-rotation") ||
+        tr_secret_copy(&f->passphrase, "correct horse", 13, &f->err) != TR_OK)
         return -1;
     const tr_keyring_spec spec = {.provider = "file", .passphrase = &f->passphrase};
     if (tr_vault_init(&f->config, &spec, &first, &f->err) != TR_OK) {

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "scratch.h"
 #include "store/sqlcipher/engine.h"
 
 typedef struct fixture {
@@ -70,8 +71,7 @@ static inline int fixture_up_empty(void **state) {
     fixture *f = calloc(1, sizeof *f);
     if (!f)
         return -1;
-    (void)snprintf(f->dir, sizeof f->dir, "/tmp/tresor-test-XXXXXX");
-    if (!mkdtemp(f->dir))
+    if (!scratch(f->dir, sizeof f->dir, "tresor-test"))
         return -1;
     for (int i = 0; i < TR_DB_COUNT; i++) {
         if (tr_secret_random(&f->keys[i], 32, &f->err) != TR_OK)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "scratch.h"
 #include "store/sqlcipher/engine.h"
 #include "vault/vault_internal.h"
 
@@ -56,8 +57,8 @@ static inline int vault_up(void **state) {
     if (!f || tr_config_load(0, NULL, NULL, &f->config, rest, &rest_count, &f->err) != TR_OK)
         return -1;
     *state = f;
-    (void)snprintf(f->config.data, sizeof f->config.data, "/tmp/tresor-vault-XXXXXX");
-    if (!mkdtemp(f->config.data) || tr_secret_copy(&f->passphrase, "correct horse", 13, &f->err) != TR_OK)
+    if (!scratch(f->config.data, sizeof f->config.data, "tresor-vault") ||
+        tr_secret_copy(&f->passphrase, "correct horse", 13, &f->err) != TR_OK)
         return -1;
     const tr_keyring_spec spec = {.provider = "file", .passphrase = &f->passphrase};
     if (tr_vault_init(&f->config, &spec, &first, &f->err) != TR_OK) {

@@ -256,6 +256,8 @@ int64_t tr_turns_due_us(const tr_turns *t) {
 }
 
 tr_status tr_turns_fold(tr_db *tx, int64_t number, tr_error *err) {
+    if (number == tx->group->turns->folded)
+        return TR_OK; /* nothing has turned since: the file stays as it is */
     tr_status st = tr_turns_write_rows(tx, err);
     return st == TR_OK ? put_folded(tx, number, err) : st;
 }
