@@ -102,7 +102,7 @@ def test_a_backup_folder_that_is_away_is_named_and_the_next_one_goes_on(world, b
     away = backup.rename(backup.with_name("away"))
     expect_problem(world.operator.request("POST", "/v1/snapshots", None), 503, "storage-error")
     expect_problem(world.operator.request("GET", "/v1/snapshots"), 503, "storage-error")
-    assert any("the backup folder cannot be reached" in line for line in world.vault.server.lines)
+    wait_until(lambda: any("the backup folder cannot be reached" in line for line in world.vault.server.lines), "its line in the log")
     away.rename(backup)
     listed = world.operator.get("/v1/snapshots").json()
     assert [i["id"] for i in listed["items"]] == [first["id"]]

@@ -304,8 +304,10 @@ static void *keep_appending(void *context) {
     for (int i = 0; !atomic_load(&a->stop); i++) {
         entry e = {.at = 1, .text = "{\"more\":true}"};
         a->wrong += tr_store_write(a->f->store, entry_job, &e, NULL) != TR_OK;
-        if (i % 50 == 49)
-            a->wrong += tr_store_checkpoint(a->f->store, NULL) != TR_OK;
+        if (i % 50 == 49) { /* who verifies holds its view: then not now */
+            tr_status st = tr_store_checkpoint(a->f->store, NULL);
+            a->wrong += st != TR_OK && st != TR_E_BUSY;
+        }
     }
     return NULL;
 }

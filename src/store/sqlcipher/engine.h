@@ -205,7 +205,7 @@ tr_status tr_turns_write_rows(tr_db *tx, tr_error *err);
 /* Is it time to fold? */
 bool tr_turns_due(const tr_turns *turns, int64_t now_us);
 int64_t tr_turns_due_us(const tr_turns *turns); /* when it will be, by tr_monotonic_us; 0: nothing waits */
-bool tr_turns_waiting(const tr_turns *turns);   /* does the ring tell of a group that is not folded? */
+bool tr_turns_waiting(const tr_turns *turns);   /* does the ring tell of turns that are not folded? */
 int64_t tr_turns_number(const tr_turns *turns); /* of the ring's newest row */
 /* In the group's commit: its rows in the ring; *number becomes the newest one's. */
 tr_status tr_turns_store(tr_db *tx, int64_t first, int64_t last, bool effects, int64_t *number,

@@ -256,8 +256,6 @@ int64_t tr_turns_due_us(const tr_turns *t) {
 }
 
 tr_status tr_turns_fold(tr_db *tx, int64_t number, tr_error *err) {
-    if (number == tx->group->turns->folded)
-        return TR_OK; /* nothing has turned since: the file stays as it is */
     tr_status st = tr_turns_write_rows(tx, err);
     return st == TR_OK ? put_folded(tx, number, err) : st;
 }
@@ -267,7 +265,7 @@ int64_t tr_turns_number(const tr_turns *t) {
 }
 
 bool tr_turns_waiting(const tr_turns *t) {
-    return t->count > 0 || t->number > t->folded;
+    return t->count > 0;
 }
 
 static tr_status put_row(tr_db *tx, int64_t number, const int64_t about[3], tr_bytes turns, tr_error *err) {
