@@ -1,4 +1,4 @@
-/* Seen by clang-tidy alone (`./dev lint`): what the analyzer cannot know of a function in another file. */
+/* Seen by the analyzers alone (`./dev lint`): what they cannot know of a function in another file. */
 #ifndef TR_ANALYZER_H
 #define TR_ANALYZER_H
 
@@ -6,5 +6,7 @@
 
 /* tr_fail gives the status it was given, never TR_OK. */
 #define tr_fail(err, status, ...) (tr_fail(err, status, __VA_ARGS__), (status))
+/* Nor does this one give TR_OK. */
+#define tr_fail_errno(err, where, what) (tr_fail_errno(err, where, what), TR_E_IO)
 
 #endif

@@ -83,6 +83,7 @@ tr_status tr_holds_create(tr_call *call, tr_error *err) {
     st = take_end(call->body, c->row.created_at, &c->row.expires_at, err);
     if (st != TR_OK)
         return st;
+    tr_call_concerns(call, NULL, NULL, &c->row.id);
     call->effect = place;
     call->effect_context = c;
     tr_call_json(call, 201);
@@ -120,6 +121,7 @@ tr_status tr_holds_lift(tr_call *call, tr_error *err) {
         st = tr_hold_get(call->db, &call->subject, &id, keep, c, err);
     if (st != TR_OK)
         return st == TR_E_NOT_FOUND ? no_hold(err) : st;
+    tr_call_concerns(call, NULL, NULL, &id);
     if (!c->row.lifted_at) {
         c->by = call->who->principal;
         call->effect = lift;

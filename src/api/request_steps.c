@@ -71,6 +71,7 @@ tr_status tr_requests_assign(tr_call *call, tr_error *err) {
         return tr_fail(err, TR_E_VALIDATION, "/officer", "is no officer who can sign in");
     if (st != TR_OK)
         return st;
+    tr_call_concerns(call, NULL, NULL, &officer);
     assign(c, &officer);
     return finish(call, c, c->row.state, tr_now_ms(), err);
 }

@@ -46,13 +46,11 @@ static tr_status find_ring(tr_config *config, const char *file, tr_error *err) {
 
 static tr_status open_ring(tr_config *config, const char *file, const tr_option_list *shares,
                            tr_keyring **ring, tr_error *err) {
-    char path[600];
     tr_secret passphrase = TR_SECRET_INIT;
     tr_status st = TR_OK;
     TR_TRY(find_ring(config, file, err));
-    TR_TRY(tr_config_path(config, TR_RING, path, sizeof path, err));
     TR_TRY(tr_cli_unlock(config, shares, &passphrase, err));
-    st = tr_keyring_open_file(path, &passphrase, ring, err);
+    st = tr_vault_ring(config, &passphrase, ring, err);
 out:
     tr_secret_clear(&passphrase);
     return st;

@@ -85,21 +85,17 @@ static tr_status check_backup(const tr_config *config, tr_error *err) {
 /* ---- keyring and databases ---- */
 
 static tr_status check_keyring(const tr_config *config, const tr_secret *passphrase, tr_error *err) {
-    char path[600];
     tr_keyring *ring = NULL;
-    tr_status st = tr_config_path(config, "keyring", path, sizeof path, err);
-    if (st == TR_OK)
-        st = tr_keyring_open_file(path, passphrase, &ring, err);
+    tr_status st = tr_vault_ring(config, passphrase, &ring, err);
     tr_keyring_close(ring);
     return st;
 }
 
 /* Nobody types a share for a check: it says what is needed. */
 static bool is_sealed(const tr_config *config) {
-    char path[600], what[160];
+    char what[160];
     tr_keyring_need need;
-    if (tr_config_path(config, TR_RING, path, sizeof path, NULL) != TR_OK ||
-        tr_keyring_peek(path, &need, NULL) != TR_OK || strcmp(need.provider, "split") != 0)
+    if (tr_vault_ring_need(config, &need, NULL) != TR_OK || strcmp(need.provider, "split") != 0)
         return false;
     snprintf(what, sizeof what,
              "%d of %d shares open it, by `tresor keys unseal` when it is served; the databases were not "

@@ -139,12 +139,6 @@ static tr_status confine_files(const tr_config *config, const tr_keyring_need *n
     return st;
 }
 
-static tr_status keyring_need(const tr_config *config, tr_keyring_need *need, tr_error *err) {
-    char path[600];
-    tr_status st = tr_config_path(config, TR_RING, path, sizeof path, err);
-    return st == TR_OK ? tr_keyring_peek(path, need, err) : st;
-}
-
 /* ---- the user ---- */
 
 static bool is_low(const char *setting, const char *listen) {
@@ -187,7 +181,7 @@ tr_status tr_cli_confine(const tr_config *config, tr_error *err) {
     if (strcmp(config->confine, "no") == 0) {
         why = "confine is no";
     } else {
-        TR_TRY(keyring_need(config, &need, err));
+        TR_TRY(tr_vault_ring_need(config, &need, err));
         TR_TRY(confine_files(config, &need, &version, &why, err));
         TR_TRY(tr_confine_calls(has_hsm(&need), &calls, err));
         if (strcmp(config->confine, "strict") == 0)

@@ -163,13 +163,10 @@ static void handle_metrics(void *context, tr_request *request, tr_response *resp
  * end their wait first. */
 static tr_status unlock(const tr_config *config, const sigset_t *signals, tr_secret *passphrase,
                         char opened_by[TR_UNSEAL_BY], int *stopped, tr_error *err) {
-    char path[600];
     tr_keyring_need need;
     tr_status st = tr_vault_check_moved(config, err);
     if (st == TR_OK)
-        st = tr_config_path(config, TR_RING, path, sizeof path, err);
-    if (st == TR_OK)
-        st = tr_keyring_peek(path, &need, err);
+        st = tr_vault_ring_need(config, &need, err);
     if (st != TR_OK)
         return st;
     return strcmp(need.provider, "split") == 0

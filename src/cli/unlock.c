@@ -158,7 +158,7 @@ tr_status tr_cli_unlock(const tr_config *config, const tr_option_list *share_fil
     if (st == TR_OK)
         st = tr_config_path(config, TR_RING, path, sizeof path, err);
     if (st == TR_OK)
-        st = tr_keyring_peek(path, &need, err);
+        st = tr_vault_ring_need(config, &need, err);
     if (st != TR_OK)
         return st;
     return strcmp(need.provider, "split") == 0 ? tr_cli_shares(path, &need, share_files, passphrase, err)

@@ -38,6 +38,9 @@ tr_status tr_notice_due(tr_db *db, int64_t now, int limit, tr_notice_fn fn, void
 /* What came of a try: writes attempts, next_at, sent_at and problem of one that waits; TR_E_NOT_FOUND when it
  * is gone, or waits no more. */
 tr_status tr_notice_mark(tr_db *tx, const tr_notice *row, tr_error *err);
+/* It waits for a contact until row->next_at; where one was put meanwhile, which woke the others, only until
+ * `soon`. Else as tr_notice_mark. */
+tr_status tr_notice_hold(tr_db *tx, const tr_notice *row, int64_t soon, tr_error *err);
 /* The recipient does not answer: its others are not tried before `at` either. */
 tr_status tr_notice_put_off(tr_db *tx, const tr_uuid *recipient, int64_t at, tr_error *err);
 /* Due at once, as if never tried. TR_E_NOT_FOUND; TR_E_CONFLICT: it was sent. */

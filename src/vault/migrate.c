@@ -232,11 +232,8 @@ static tr_status finish_store(migration *m, tr_error *err) {
 }
 
 static tr_status check_spec(const tr_config *config, const tr_keyring_spec *spec, tr_error *err) {
-    char path[600];
     tr_keyring_need need;
-    tr_status st = tr_config_path(config, TR_RING, path, sizeof path, err);
-    if (st == TR_OK)
-        st = tr_keyring_peek(path, &need, err);
+    tr_status st = tr_vault_ring_need(config, &need, err);
     if (st == TR_OK && strcmp(need.provider, "pkcs11") == 0 && strcmp(spec->provider, "pkcs11") == 0 &&
         strcmp(need.pkcs11_token, spec->pkcs11_token) == 0 &&
         strcmp(need.pkcs11_module, spec->pkcs11_module) == 0)

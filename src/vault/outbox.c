@@ -16,6 +16,7 @@
 #define LOOK_MS        500  /* how often it is looked whether something is due */
 #define GRACE_MS       5000 /* what is under way has to end when the vault is to stop */
 #define UNWRITTEN_MS   2000 /* after results could not be written */
+#define LOOK_AGAIN_MS  2000 /* for a contact that was put while it was found missing */
 #define NO_SERVER_MS   (10 * INT64_C(60000))
 #define LIFE_MS        (30 * INT64_C(86400000)) /* then it is dead, however often it was tried */
 #define RESULTS_MAX    (PAGE + RUNNING_MAX)
@@ -64,6 +65,7 @@ tr_status tr_outbox_new(const tr_config *config, tr_outbox **out, tr_error *err)
 void tr_outbox_free(tr_outbox *outbox) {
     if (!outbox)
         return;
+    tr_secret_clear(&outbox->sender.smtp_password);
     tr_targets_free(outbox->targets);
     free(outbox);
 }
@@ -125,7 +127,9 @@ static tr_status write_one(tr_db *tx, const result *r, tr_error *err) {
                            .next_at = r->next_at,
                            .sent_at = r->sent_at,
                            .problem = r->problem};
-    tr_status st = tr_notice_mark(tx, &row, err);
+    const bool held = r->next_at && strcmp(r->problem, TR_NOTICE_NO_CONTACT) == 0;
+    tr_status st =
+        held ? tr_notice_hold(tx, &row, tr_now_ms() + LOOK_AGAIN_MS, err) : tr_notice_mark(tx, &row, err);
     if (st == TR_E_NOT_FOUND) /* gone with the person whom it was for */
         return TR_OK;
     if (st == TR_OK && r->next_at == 0)
@@ -409,6 +413,5 @@ void tr_outbox_join(tr_vault *vault) {
     pthread_join(o->thread, NULL);
     o->started = false;
     (void)curl_multi_cleanup(o->multi);
-    tr_secret_clear(&o->sender.smtp_password);
     curl_global_cleanup();
 }

@@ -14,6 +14,12 @@ tr_status tr_vault_ring(const tr_config *config, const tr_secret *passphrase, tr
     return st == TR_OK ? tr_keyring_open_file(path, passphrase, ring, err) : st;
 }
 
+tr_status tr_vault_ring_need(const tr_config *config, tr_keyring_need *need, tr_error *err) {
+    char path[600];
+    tr_status st = tr_config_path(config, TR_RING, path, sizeof path, err);
+    return st == TR_OK ? tr_keyring_peek(path, need, err) : st;
+}
+
 static tr_status flush_folder(const tr_config *config, tr_error *err) {
     int fd = open(config->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)

@@ -4,9 +4,6 @@
 
 #include "vault/vault.h"
 
-/* Open DIR/keyring. */
-tr_status tr_vault_ring(const tr_config *config, const tr_secret *passphrase, tr_keyring **ring,
-                        tr_error *err);
 /* Remove a ring that nothing needs, its recovery file and what writes of either that were cut off left. */
 tr_status tr_ring_remove(const tr_config *config, const char *name, tr_error *err);
 /* Remove what was left by commands that were cut off and that nobody completes: a ring that was being

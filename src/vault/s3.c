@@ -59,7 +59,8 @@ static tr_status split_path(tr_s3 *s3, const char *path, tr_error *err) {
 }
 
 static bool is_loopback(const char *host) {
-    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
+    const bool v4 = strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == strlen(host);
+    return v4 || strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
 }
 
 static tr_status split_url(tr_s3 *s3, const char *url, tr_error *err) {

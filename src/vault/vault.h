@@ -25,6 +25,12 @@ typedef struct tr_first_credentials {
 #define TR_RING_RESTORED "keyring.restored" /* while a ring is recovered */
 #define TR_RING_RECOVERY ".recovery" /* ending of what is encrypted to the recovery key, beside a ring */
 
+/* What opens the vault's keyring. */
+tr_status tr_vault_ring_need(const tr_config *config, tr_keyring_need *need, tr_error *err);
+/* Open it, beside a vault or without one. */
+tr_status tr_vault_ring(const tr_config *config, const tr_secret *passphrase, tr_keyring **ring,
+                        tr_error *err);
+
 /* Make DIR (0700) with a keyring as `spec` says, the three databases and the first principals. TR_E_EXISTS
  * when DIR holds a vault already; whatever a failed try left is removed. The caller wipes *first. */
 tr_status tr_vault_init(const tr_config *config, const tr_keyring_spec *spec, tr_first_credentials *first,

@@ -231,6 +231,7 @@ def test_entries_in_the_log(world, ada):
     entries = world.auditor.pages(f"/v1/audit?subject={ada.subject}")
     seen = [(e["action"], e["role"], e["outcome"]) for e in entries if e["action"] in ("hold.create", "hold.lift", "record.delete")]
     assert seen == [("hold.create", "officer", "ok"), ("record.delete", "subject", "legal-hold"), ("hold.lift", "officer", "ok")]
+    assert [e["records"] for e in entries if e["action"].startswith("hold.")] == [[hold["id"]], [hold["id"]]]
 
 
 # ---- both at once ----

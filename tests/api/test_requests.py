@@ -208,6 +208,8 @@ def test_assignment(world, ada, colleague):
     request = file_by_officer(world, ada)
     assert step(world.officer, request, "assign", {"officer": colleague.id}).json()["assignee"] == colleague.id
     assert step(colleague, request, "assign", {"officer": world.officer.profile["id"]}).json()["state"] == "received"
+    entries = [e for e in world.auditor.pages(f"/v1/audit?subject={ada.subject}") if e["action"] == "request.assign"]
+    assert [(e["purpose"], e["records"]) for e in entries] == [(request["id"], [colleague.id]), (request["id"], [world.officer.profile["id"]])]
     gone = world.make_principal("officer")
     world.operator.patch(f"/v1/principals/{gone.id}", {"disabled": True})
     for officer in (UNKNOWN, "x", None, world.service.id, ada.profile["id"], gone.id):

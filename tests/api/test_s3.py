@@ -265,6 +265,7 @@ def test_what_is_wrong_with_the_settings_is_said(tmp_path, store):
     assert "403 InvalidAccessKeyId" in check(*good, "--backup-s3-access-key", "nobody", code=1)
     assert "NoSuchBucket" in check(*store.flags(store.url.replace("/vaults/", "/nowhere/")), code=1)
     assert "https://" in check(*store.flags("http://example.org/b"), code=1)
+    assert "https://" in check(*store.flags("http://127.example.org/b"), code=1)
     assert "a key in it" in check(*store.flags("https://a:b@127.0.0.1/b"), code=1)
     assert "backup_dir are both set" in check(*good, "--backup-dir", tmp_path, code=1)
     assert "certificate" in check(*[f for f in good if f not in ("--backup-s3-ca", str(store.cert))], code=1)

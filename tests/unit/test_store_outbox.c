@@ -98,6 +98,13 @@ static void contacts(void **state) {
     assert_list(f, "two", tr_contact_get, &service, on_contact);
     assert_list(f, "0/21/0/no-contact", tr_notice_get, &waits, on_notice);
     assert_list(f, "1/2000/0/timeout", tr_notice_get, &fails, on_notice);
+    /* Found missing before it was put, and written down after. */
+    const tr_notice late = {.id = waits, .next_at = 1000};
+    const tr_notice without = {.id = add_notice(f, &other, 9), .next_at = 1000};
+    assert_ok(f, tr_notice_hold(fixture_tx(f), &late, 30, &f->err));
+    assert_list(f, "0/30/0/no-contact", tr_notice_get, &waits, on_notice);
+    assert_ok(f, tr_notice_hold(fixture_tx(f), &without, 30, &f->err));
+    assert_list(f, "0/1000/0/no-contact", tr_notice_get, &without.id, on_notice);
     assert_ok(f, tr_contact_holders(fixture_tx(f), TR_OFFICER, on_id, &holders, &f->err));
     assert_int_equal(holders.count, 1);
     assert_true(tr_uuid_equal(&holders.last, &officer));

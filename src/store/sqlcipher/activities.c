@@ -105,7 +105,5 @@ tr_status tr_activity_expired(tr_db *db, int64_t now, int limit, tr_activity_fn 
 }
 
 tr_status tr_activity_stamp(tr_db *db, int64_t *stamp, tr_error *err) {
-    tr_query q;
-    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_stamp, &q, err);
-    return st == TR_OK ? tr_query_int(&q, stamp, err) : st;
+    return tr_count(db, TR_DB_VAULT, sql_stamp, NULL, stamp, err);
 }

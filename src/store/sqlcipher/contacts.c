@@ -69,24 +69,11 @@ tr_status tr_contact_delete(tr_db *tx, const tr_uuid *principal, tr_error *err) 
     return tr_query_run_one(&q, TR_E_NOT_FOUND, none, err);
 }
 
-struct id_sink {
-    tr_uuid_fn fn;
-    void *context;
-};
-
-static tr_status emit_id(tr_query *q, void *context, tr_error *err) {
-    const struct id_sink *sink = context;
-    tr_uuid id = tr_col_uuid(q, 0);
-    tr_status st = tr_cols_ok(q, err);
-    return st == TR_OK ? sink->fn(sink->context, &id, err) : st;
-}
-
 tr_status tr_contact_holders(tr_db *db, tr_role role, tr_uuid_fn fn, void *context, tr_error *err) {
     tr_query q;
-    struct id_sink sink = {fn, context};
     tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_holders, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_int(&q, 1, role);
-    return tr_query_each(&q, emit_id, &sink, err);
+    return tr_query_ids(&q, fn, context, err);
 }

@@ -7,12 +7,6 @@ static const char sql_principals[] = "SELECT count(*) FROM principals";
 static const char sql_grants[] = "SELECT count(*) FROM grants";
 static const char sql_entries[] = "SELECT count(*) FROM entries";
 
-static tr_status count(tr_db *db, tr_db_kind kind, const char *sql, int64_t *value, tr_error *err) {
-    tr_query q;
-    tr_status st = tr_query_begin(db, kind, sql, &q, err);
-    return st == TR_OK ? tr_query_int(&q, value, err) : st;
-}
-
 tr_status tr_store_count_offline(const char *data_dir, const tr_secret *vault_key, const tr_secret *audit_key,
                                  tr_store_counts *out, tr_error *err) {
     tr_source source = {.dir = ""};
@@ -20,11 +14,11 @@ tr_status tr_store_count_offline(const char *data_dir, const tr_secret *vault_ke
     tr_status st = TR_OK;
     *out = (tr_store_counts){0};
     TR_TRY(tr_source_set(&source, data_dir, (const tr_secret *const[]){vault_key, NULL, audit_key}, err));
-    TR_TRY(count(db, TR_DB_VAULT, sql_subjects, &out->subjects, err));
-    TR_TRY(count(db, TR_DB_VAULT, sql_records, &out->records, err));
-    TR_TRY(count(db, TR_DB_VAULT, sql_principals, &out->principals, err));
-    TR_TRY(count(db, TR_DB_VAULT, sql_grants, &out->grants, err));
-    st = count(db, TR_DB_AUDIT, sql_entries, &out->audit_entries, err);
+    TR_TRY(tr_count(db, TR_DB_VAULT, sql_subjects, NULL, &out->subjects, err));
+    TR_TRY(tr_count(db, TR_DB_VAULT, sql_records, NULL, &out->records, err));
+    TR_TRY(tr_count(db, TR_DB_VAULT, sql_principals, NULL, &out->principals, err));
+    TR_TRY(tr_count(db, TR_DB_VAULT, sql_grants, NULL, &out->grants, err));
+    st = tr_count(db, TR_DB_AUDIT, sql_entries, NULL, &out->audit_entries, err);
 out:
     tr_db_close(db);
     tr_source_clear(&source);

@@ -134,6 +134,11 @@ tr_status tr_query_each(tr_query *q, tr_row_fn fn, void *context, tr_error *err)
 tr_status tr_query_one(tr_query *q, tr_row_fn fn, void *context, const char *what, tr_error *err);
 /* The only column of the only row, an integer; ends the query. */
 tr_status tr_query_int(tr_query *q, int64_t *value, tr_error *err);
+/* Each row's only column, an id; ends the query. */
+tr_status tr_query_ids(tr_query *q, tr_uuid_fn fn, void *context, tr_error *err);
+/* Run a SELECT of one number, whose ?1 is the time, where it has one. */
+tr_status tr_count(tr_db *db, tr_db_kind kind, const char *sql, const int64_t *now, int64_t *count,
+                   tr_error *err);
 
 /* Run a DELETE of rows from before ?1, at most ?2 of them. */
 tr_status tr_sweep(tr_db *tx, const char *sql, int64_t before, int limit, int64_t *count, tr_error *err);

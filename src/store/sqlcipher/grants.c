@@ -113,29 +113,16 @@ tr_status tr_grant_withdraw(tr_db *tx, const tr_uuid *subject, const tr_uuid *id
     return tr_query_run_one(&q, TR_E_NOT_FOUND, none, err);
 }
 
-struct grantees {
-    tr_uuid_fn fn;
-    void *context;
-};
-
-static tr_status emit_grantee(tr_query *q, void *context, tr_error *err) {
-    const struct grantees *sink = context;
-    tr_uuid id = tr_col_uuid(q, 0);
-    tr_status st = tr_cols_ok(q, err);
-    return st == TR_OK ? sink->fn(sink->context, &id, err) : st;
-}
-
 tr_status tr_grant_withdraw_all(tr_db *tx, const tr_uuid *subject, const tr_uuid *activity, int64_t at,
                                 tr_uuid_fn fn, void *context, tr_error *err) {
     tr_query q;
-    struct grantees sink = {fn, context};
     tr_status st = tr_query_write(tx, TR_DB_VAULT, sql_withdraw_all, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_uuid(&q, 1, subject);
     tr_bind_uuid(&q, 2, activity);
     tr_bind_int(&q, 3, at);
-    return tr_query_each(&q, emit_grantee, &sink, err);
+    return tr_query_ids(&q, fn, context, err);
 }
 
 tr_status tr_grant_list(tr_db *db, const tr_uuid *subject, const tr_uuid *after, int limit, tr_grant_fn fn,

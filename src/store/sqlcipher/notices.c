@@ -21,6 +21,10 @@ static const char sql_due[] =
 static const char sql_mark[] =
     "UPDATE notices SET attempts = ?2, next_at = ?3, sent_at = ?4, problem = ?5 WHERE id = ?1 AND next_at <> "
     "0";
+static const char sql_hold[] =
+    "UPDATE notices SET attempts = ?2, problem = '" TR_NOTICE_NO_CONTACT "', next_at = CASE WHEN EXISTS"
+    " (SELECT 1 FROM contacts WHERE principal = recipient) THEN min(?3, ?4) ELSE ?3 END"
+    " WHERE id = ?1 AND next_at <> 0";
 static const char sql_put_off[] =
     "UPDATE notices SET next_at = ?2 WHERE recipient = ?1 AND next_at <> 0 AND next_at < ?2";
 static const char sql_retry[] =
@@ -142,6 +146,18 @@ tr_status tr_notice_mark(tr_db *tx, const tr_notice *row, tr_error *err) {
     return tr_query_run_one(&q, TR_E_NOT_FOUND, none, err);
 }
 
+tr_status tr_notice_hold(tr_db *tx, const tr_notice *row, int64_t soon, tr_error *err) {
+    tr_query q;
+    tr_status st = tr_query_write(tx, TR_DB_VAULT, sql_hold, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_uuid(&q, 1, &row->id);
+    tr_bind_int(&q, 2, row->attempts);
+    tr_bind_int(&q, 3, row->next_at);
+    tr_bind_int(&q, 4, soon);
+    return tr_query_run_one(&q, TR_E_NOT_FOUND, none, err);
+}
+
 tr_status tr_notice_put_off(tr_db *tx, const tr_uuid *recipient, int64_t at, tr_error *err) {
     tr_query q;
     tr_status st = tr_query_write(tx, TR_DB_VAULT, sql_put_off, &q, err);
@@ -173,15 +189,9 @@ tr_status tr_notice_retry(tr_db *tx, const tr_uuid *id, int64_t now, tr_error *e
     return tr_query_run(&q, NULL, err);
 }
 
-static tr_status number(tr_db *db, const char *sql, int64_t *value, tr_error *err) {
-    tr_query q;
-    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql, &q, err);
-    return st == TR_OK ? tr_query_int(&q, value, err) : st;
-}
-
 tr_status tr_notice_count(tr_db *db, tr_notice_counts *out, tr_error *err) {
-    tr_status st = number(db, sql_count_waiting, &out->waiting, err);
+    tr_status st = tr_count(db, TR_DB_VAULT, sql_count_waiting, NULL, &out->waiting, err);
     if (st == TR_OK)
-        st = number(db, sql_count_dead, &out->dead, err);
-    return st == TR_OK ? number(db, sql_oldest, &out->oldest, err) : st;
+        st = tr_count(db, TR_DB_VAULT, sql_count_dead, NULL, &out->dead, err);
+    return st == TR_OK ? tr_count(db, TR_DB_VAULT, sql_oldest, NULL, &out->oldest, err) : st;
 }

@@ -129,37 +129,23 @@ tr_status tr_principal_list(tr_db *db, const tr_uuid *after, int limit, tr_princ
     return tr_query_each(&q, emit, &sink, err);
 }
 
-struct id_sink {
-    tr_uuid_fn fn;
-    void *context;
-};
-
-static tr_status emit_id(tr_query *q, void *context, tr_error *err) {
-    const struct id_sink *sink = context;
-    tr_uuid id = tr_col_uuid(q, 0);
-    tr_status st = tr_cols_ok(q, err);
-    return st == TR_OK ? sink->fn(sink->context, &id, err) : st;
-}
-
 tr_status tr_principal_of_subject(tr_db *db, const tr_uuid *subject, tr_uuid_fn fn, void *context,
                                   tr_error *err) {
     tr_query q;
-    struct id_sink sink = {fn, context};
     tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_of_subject, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_uuid(&q, 1, subject);
-    return tr_query_each(&q, emit_id, &sink, err);
+    return tr_query_ids(&q, fn, context, err);
 }
 
 tr_status tr_principal_enabled(tr_db *db, tr_role role, tr_uuid_fn fn, void *context, tr_error *err) {
     tr_query q;
-    struct id_sink sink = {fn, context};
     tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_enabled, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_int(&q, 1, role);
-    return tr_query_each(&q, emit_id, &sink, err);
+    return tr_query_ids(&q, fn, context, err);
 }
 
 tr_status tr_principal_another(tr_db *db, tr_role role, const tr_uuid *but, bool *exists, tr_error *err) {

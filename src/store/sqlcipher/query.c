@@ -164,6 +164,34 @@ tr_status tr_query_int(tr_query *q, int64_t *value, tr_error *err) {
     return tr_query_one(q, take_int, value, "no row", err);
 }
 
+struct ids {
+    tr_uuid_fn fn;
+    void *context;
+};
+
+static tr_status emit_id(tr_query *q, void *context, tr_error *err) {
+    const struct ids *sink = context;
+    tr_uuid id = tr_col_uuid(q, 0);
+    tr_status st = tr_cols_ok(q, err);
+    return st == TR_OK ? sink->fn(sink->context, &id, err) : st;
+}
+
+tr_status tr_query_ids(tr_query *q, tr_uuid_fn fn, void *context, tr_error *err) {
+    struct ids sink = {fn, context};
+    return tr_query_each(q, emit_id, &sink, err);
+}
+
+tr_status tr_count(tr_db *db, tr_db_kind kind, const char *sql, const int64_t *now, int64_t *count,
+                   tr_error *err) {
+    tr_query q;
+    tr_status st = tr_query_begin(db, kind, sql, &q, err);
+    if (st != TR_OK)
+        return st;
+    if (now)
+        tr_bind_int(&q, 1, *now);
+    return tr_query_int(&q, count, err);
+}
+
 tr_status tr_sweep(tr_db *tx, const char *sql, int64_t before, int limit, int64_t *count, tr_error *err) {
     tr_query q;
     *count = 0;

@@ -134,16 +134,8 @@ tr_status tr_dsr_list(tr_db *db, const tr_dsr_filter *filter, const tr_uuid *aft
 }
 
 tr_status tr_dsr_count(tr_db *db, int64_t now, int64_t *open, int64_t *overdue, tr_error *err) {
-    tr_query q;
-    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_count, &q, err);
-    if (st == TR_OK)
-        st = tr_query_int(&q, open, err);
-    if (st == TR_OK)
-        st = tr_query_begin(db, TR_DB_VAULT, sql_overdue, &q, err);
-    if (st != TR_OK)
-        return st;
-    tr_bind_int(&q, 1, now);
-    return tr_query_int(&q, overdue, err);
+    tr_status st = tr_count(db, TR_DB_VAULT, sql_count, NULL, open, err);
+    return st == TR_OK ? tr_count(db, TR_DB_VAULT, sql_overdue, &now, overdue, err) : st;
 }
 
 /* ---- those that are due ---- */

@@ -70,26 +70,13 @@ tr_status tr_subject_delete(tr_db *tx, const tr_uuid *id, tr_error *err) {
     return st == TR_OK ? tr_key_destroy(tx, id, NULL, err) : st;
 }
 
-struct id_sink {
-    tr_uuid_fn fn;
-    void *context;
-};
-
-static tr_status emit_id(tr_query *q, void *context, tr_error *err) {
-    const struct id_sink *sink = context;
-    tr_uuid id = tr_col_uuid(q, 0);
-    tr_status st = tr_cols_ok(q, err);
-    return st == TR_OK ? sink->fn(sink->context, &id, err) : st;
-}
-
 tr_status tr_subject_ids(tr_db *db, const tr_uuid *after, int limit, tr_uuid_fn fn, void *context,
                          tr_error *err) {
     tr_query q;
-    struct id_sink sink = {fn, context};
     tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_ids, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_after(&q, 1, after);
     tr_bind_int(&q, 2, limit);
-    return tr_query_each(&q, emit_id, &sink, err);
+    return tr_query_ids(&q, fn, context, err);
 }
