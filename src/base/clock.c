@@ -46,6 +46,16 @@ int64_t tr_monotonic_us(void) {
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+tr_status tr_monotonic_cond(pthread_cond_t *cond, tr_error *err) {
+    pthread_condattr_t attributes;
+    if (pthread_condattr_init(&attributes) != 0)
+        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    bool ready = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+                 pthread_cond_init(cond, &attributes) == 0;
+    pthread_condattr_destroy(&attributes);
+    return ready ? TR_OK : tr_fail(err, TR_E_INTERNAL, NULL, "no condition to wait for");
+}
+
 int64_t tr_monotonic_ms(void) {
     return tr_monotonic_us() / 1000;
 }

@@ -2,6 +2,7 @@
 #ifndef TR_BASE_CLOCK_H
 #define TR_BASE_CLOCK_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +21,8 @@ void tr_clock_set_for_test(int64_t now_ms); /* 0: back to the real clock */
 /* A clock that never goes back, in ms, for durations and time-outs only. */
 int64_t tr_monotonic_ms(void);
 int64_t tr_monotonic_us(void);
+/* A condition whose waits end by that clock. */
+tr_status tr_monotonic_cond(pthread_cond_t *cond, tr_error *err);
 
 /* Write `ms` as RFC 3339 UTC with milliseconds into out[TR_TIME_TEXT]; beyond the years 0001 to 9999, the
  * nearest. */

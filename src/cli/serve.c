@@ -103,15 +103,13 @@ static void *sweeper_main(void *context) {
 }
 
 static tr_status sweeper_start(sweeper *s, tr_vault *vault, tr_error *err) {
-    pthread_condattr_t attributes;
     s->vault = vault;
-    if (pthread_mutex_init(&s->mutex, NULL) != 0 || pthread_condattr_init(&attributes) != 0)
-        return tr_fail(err, TR_E_INTERNAL, NULL, "no thread for the sweeper");
-    bool ready = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-                 pthread_cond_init(&s->wake, &attributes) == 0;
-    pthread_condattr_destroy(&attributes);
+    tr_status st = tr_monotonic_cond(&s->wake, err);
+    if (st != TR_OK)
+        return st;
+    pthread_mutex_init(&s->mutex, NULL);
     tr_vault_set_wake(vault, sweeper_wake, s);
-    s->started = ready && pthread_create(&s->thread, NULL, sweeper_main, s) == 0;
+    s->started = pthread_create(&s->thread, NULL, sweeper_main, s) == 0;
     return s->started ? TR_OK : tr_fail(err, TR_E_INTERNAL, NULL, "no thread for the sweeper");
 }
 

@@ -37,19 +37,13 @@ struct tr_erasures {
 };
 
 tr_status tr_erasures_new(tr_erasures **out, tr_error *err) {
-    pthread_condattr_t attributes;
     tr_erasures *work = calloc(1, sizeof *work);
+    tr_status st =
+        work ? tr_monotonic_cond(&work->changed, err) : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     *out = NULL;
-    if (!work || pthread_condattr_init(&attributes) != 0) {
+    if (st != TR_OK) {
         free(work);
-        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
-    }
-    bool ready = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-                 pthread_cond_init(&work->changed, &attributes) == 0;
-    pthread_condattr_destroy(&attributes);
-    if (!ready) {
-        free(work);
-        return tr_fail(err, TR_E_INTERNAL, NULL, "no condition to wait for");
+        return st;
     }
     pthread_mutex_init(&work->mutex, NULL);
     *out = work;

@@ -17,19 +17,13 @@ enum { DATABASES = sizeof databases / sizeof *databases };
 /* ---- the state ---- */
 
 tr_status tr_key_work_new(tr_key_work **out, tr_error *err) {
-    pthread_condattr_t attributes;
     tr_key_work *work = calloc(1, sizeof *work);
+    tr_status st =
+        work ? tr_monotonic_cond(&work->stopped, err) : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     *out = NULL;
-    if (!work || pthread_condattr_init(&attributes) != 0) {
+    if (st != TR_OK) {
         free(work);
-        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
-    }
-    bool ready = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-                 pthread_cond_init(&work->stopped, &attributes) == 0;
-    pthread_condattr_destroy(&attributes);
-    if (!ready) {
-        free(work);
-        return tr_fail(err, TR_E_INTERNAL, NULL, "no condition to wait for");
+        return st;
     }
     pthread_mutex_init(&work->mutex, NULL);
     pthread_mutex_init(&work->changing, NULL);

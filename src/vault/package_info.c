@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vault/contacts.h"
 #include "vault/package_internal.h"
+#include "vault/principals.h"
 
 #define ACTIVITY_BATCH 100
 #define GRANT_BATCH    100
@@ -155,6 +157,40 @@ static tr_status put_types(inform *f, tr_error *err) {
     return st;
 }
 
+/* ---- how the person signs in, and where notices go ---- */
+
+static tr_status put_account(void *context, const tr_uuid *id, tr_error *err) {
+    inform *f = context;
+    tr_principal_copy copy = {.uid = ""};
+    tr_contact contact = TR_CONTACT_INIT;
+    bool to_person;
+    tr_status st = tr_principal_load(f->p->vault, f->p->db, id, &copy, err);
+    if (st == TR_OK) {
+        st = tr_contact_load(f->p->vault, f->p->db, id, &contact, &to_person, err);
+        st = st == TR_E_NOT_FOUND ? TR_OK : st; /* it has set none */
+    }
+    if (st == TR_OK) {
+        tr_jw_open(&f->out, NULL, '{');
+        tr_jw_uuid(&f->out, "id", id);
+        tr_jw_text(&f->out, "uid", copy.uid);
+        tr_jw_text(&f->out, "name", copy.name[0] ? copy.name : NULL);
+        tr_jw_time(&f->out, "created_at", copy.row.created_at);
+        tr_jw_text(&f->out, "email", contact.email[0] ? contact.email : NULL);
+        tr_jw_time(&f->out, "email_at", contact.updated_at);
+        tr_jw_close(&f->out, '}');
+    }
+    tr_contact_clear(&contact);
+    tr_wipe(&copy, sizeof copy);
+    return st;
+}
+
+static tr_status put_accounts(inform *f, tr_error *err) {
+    tr_jw_open(&f->out, "accounts", '[');
+    tr_status st = tr_principal_of_subject(f->p->db, &f->p->options->subject, put_account, f, err);
+    tr_jw_close(&f->out, ']');
+    return st;
+}
+
 /* ---- origin and recipients ---- */
 
 static tr_status put_principal(inform *f, const char *name, const tr_uuid *id, tr_error *err) {
@@ -274,6 +310,7 @@ static tr_status write_information(inform *f, tr_error *err) {
     tr_jw_text(&f->out, "language", tr_language_name(f->p->options->language));
     TR_TRY(put_types(f, err));
     if (own) {
+        TR_TRY(put_accounts(f, err));
         TR_TRY(put_origin(f, err));
         TR_TRY(put_recipients(f, err));
         TR_TRY(put_grants(f, err));

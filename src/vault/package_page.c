@@ -107,6 +107,20 @@ static void put_categories(tr_package *p) {
     tr_html_table_end(p);
 }
 
+static void put_accounts(tr_package *p) {
+    const cJSON *row, *list = tr_json_member(p->information, "accounts");
+    if (!list || !list->child)
+        return;
+    tr_html_heading(p, TR_T_ACCOUNT);
+    cJSON_ArrayForEach(row, list) {
+        tr_buf_puts(&p->out, "<table><tbody>");
+        tr_html_fact(p, TR_T_UID, tr_json_string(row, "uid"));
+        tr_html_fact(p, TR_T_NAME, tr_json_string(row, "name"));
+        tr_html_fact(p, TR_T_EMAIL, tr_json_string(row, "email"));
+        tr_html_table_end(p);
+    }
+}
+
 static void put_purposes(tr_package *p) {
     const cJSON *row, *list = tr_json_member(p->information, "activities");
     tr_html_heading(p, TR_T_PURPOSES);
@@ -335,6 +349,7 @@ static tr_status put_data(tr_package *p, tr_error *err) {
 
 static tr_status put_information(tr_package *p, tr_error *err) {
     tr_status st = put_controllers(p, err);
+    put_accounts(p);
     put_purposes(p);
     put_origin(p);
     tr_html_heading(p, TR_T_RECIPIENTS);

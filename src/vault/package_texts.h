@@ -52,6 +52,10 @@
     X(RETENTION, "How long it is kept", "Wie lange sie aufbewahrt werden", "Durée de conservation",               \
       "Durata di conservazione")                                                                                  \
     X(FILES, "Files", "Dateien", "Fichiers", "File")                                                              \
+    X(ACCOUNT, "How you sign in", "Ihr Zugang", "Votre accès", "Il suo accesso")                                  \
+    X(UID, "Signs in as", "Anmeldename", "Nom d’utilisateur", "Nome utente")                                      \
+    X(EMAIL, "E-mail address for notices", "E-Mail-Adresse für Mitteilungen",                                     \
+      "Adresse électronique pour les avis", "Indirizzo e-mail per gli avvisi")                                    \
     X(PURPOSES, "What the data is processed for", "Wozu die Daten bearbeitet werden",                             \
       "Finalités du traitement", "Scopi del trattamento")                                                         \
     X(ACTIVITY, "Processing activity", "Bearbeitungstätigkeit", "Activité de traitement",                         \

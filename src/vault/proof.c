@@ -253,7 +253,7 @@ tr_status tr_proof_verify(const cJSON *jwks, const char *jws, const char *typ, t
     n = p.payload_len;
     char *room = tr_buf_reserve(payload, n + 1);
     if (!room)
-        TR_TRY(tr_buf_ok(payload, err));
+        TR_TRY(tr_fail(err, TR_E_NOMEM, NULL, "out of memory"));
     if (!tr_base64url_decode(p.payload, p.payload_len, room, &n))
         TR_TRY(not_jws(err));
     room[n] = '\0';

@@ -78,6 +78,21 @@ def test_the_officer_exports_within_a_request_only(world, ada, colleague):
     expect_problem(world.officer.request("GET", export), 403, "forbidden")
 
 
+def test_how_the_person_signs_in_and_is_written_to(world, ada):
+    contact = f"/v1/principals/{ada.profile['id']}/contact"
+    request = file(ada, ada)
+    [account] = Package(ada.get(path(request)).content).json("information.json")["accounts"]
+    assert (account["id"], account["uid"], account["email"]) == (ada.profile["id"], ada.uid, None)
+    ada.put(contact, {"email": "zwicky.ada@example.org"}, expect=200)
+    package = Package(ada.get(path(request)).content)
+    [account] = package.json("information.json")["accounts"]
+    assert account["email"] == "zwicky.ada@example.org" and account["email_at"] >= account["created_at"]
+    for text in (ada.uid, account["email"]):
+        assert text in package.text("index.html")
+    step(world.officer, request, "assign", {"officer": world.officer.profile["id"]})
+    assert Package(world.officer.get(path(request)).content).json("information.json")["accounts"] == [account]
+
+
 @pytest.mark.parametrize("kind", ["rectification", "restriction", "erasure"])
 def test_other_kinds_have_none(world, ada, kind):
     request = file(ada, ada, kind)
