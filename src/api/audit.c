@@ -121,41 +121,31 @@ static tr_status purpose_name(tr_call *call, const tr_uuid *id, tr_buf *name, tr
     return st == TR_E_NOT_FOUND ? tr_dsr_get(call->db, id, keep_kind, &own, err) : st;
 }
 
-/* Write a member with the name that the id in `entry` stands for; null when there is none any more. */
-static tr_status name_member(tr_call *call, const cJSON *entry, const char *id_member,
-                             const char *name_member_name, tr_error *err) {
-    const char *text = tr_json_string(entry, id_member);
-    tr_buf name = TR_BUF_INIT;
+/* The name that the id in this member of `entry` stands for; none when it is there no more. */
+static tr_status name_of(tr_call *call, const cJSON *entry, const char *member,
+                         tr_status (*find)(tr_call *, const tr_uuid *, tr_buf *, tr_error *), tr_buf *name,
+                         tr_error *err) {
+    const char *text = tr_json_string(entry, member);
     tr_uuid id;
-    tr_status st = TR_OK;
-    if (text && tr_uuid_parse(text, strlen(text), &id)) {
-        st = strcmp(id_member, "principal") == 0 ? principal_name(call, &id, &name, err)
-                                                 : purpose_name(call, &id, &name, err);
-        if (st == TR_E_NOT_FOUND)
-            st = TR_OK;
-    }
-    tr_jw_text(&call->response->body, name_member_name, name.data);
-    tr_buf_clear(&name);
-    return st;
+    if (!text || !tr_uuid_parse(text, strlen(text), &id))
+        return TR_OK;
+    tr_status st = find(call, &id, name, err);
+    return st == TR_E_NOT_FOUND ? TR_OK : st;
 }
 
 static tr_status access_json(tr_call *call, const tr_audit_row *row, const cJSON *entry, tr_error *err) {
-    tr_buf *out = &call->response->body;
+    tr_buf *out = &call->response->body, name = TR_BUF_INIT, purpose = TR_BUF_INIT;
+    tr_status st = TR_OK;
+    TR_TRY(name_of(call, entry, "principal", principal_name, &name, err));
+    TR_TRY(name_of(call, entry, "purpose", purpose_name, &purpose, err));
     tr_jw_open(out, NULL, '{');
-    tr_jw_number(out, "seq", row->seq);
-    tr_jw_text(out, "time", tr_json_string(entry, "time"));
-    tr_jw_text(out, "principal", tr_json_string(entry, "principal"));
-    tr_jw_text(out, "role", tr_json_string(entry, "role"));
-    tr_status st = name_member(call, entry, "principal", "name", err);
-    tr_jw_text(out, "purpose", tr_json_string(entry, "purpose"));
-    if (st == TR_OK)
-        st = name_member(call, entry, "purpose", "purpose_name", err);
-    tr_jw_text(out, "action", tr_json_string(entry, "action"));
-    tr_jw_text(out, "type", tr_json_string(entry, "type"));
-    tr_jw_texts(out, "records", tr_json_member(entry, "records"));
-    tr_jw_text(out, "outcome", tr_json_string(entry, "outcome"));
+    tr_access_members(out, row->seq, entry, name.data, purpose.data);
     tr_jw_close(out, '}');
-    return st == TR_OK ? tr_buf_ok(out, err) : st;
+    st = tr_buf_ok(out, err);
+out:
+    tr_buf_clear(&name);
+    tr_buf_clear(&purpose);
+    return st;
 }
 
 static tr_status access_row(void *context, const tr_audit_row *row, tr_error *err) {

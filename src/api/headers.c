@@ -156,8 +156,10 @@ tr_status tr_check_media(tr_call *call, tr_error *err) {
                    : TR_OK;
     if ((call->route->flags & TR_ROUTE_BODY_OPTIONAL) && !call->request->has_body)
         return TR_OK;
-    bool known_type = is_type(type ? type : "", types[kind]) || tr_is_form(call) ||
-                      (kind == TR_BODY_PATCH && type && is_type(type, types[TR_BODY_JSON]));
+    if (!type)
+        type = "";
+    bool known_type = is_type(type, types[kind]) || tr_is_form(call) ||
+                      (kind == TR_BODY_PATCH && is_type(type, types[TR_BODY_JSON]));
     bool taken = known_type && charset_fits(type);
     if (!taken)
         return tr_fail(err, TR_E_MEDIA_TYPE, "Content-Type", "must be %s", types[kind]);

@@ -84,12 +84,10 @@ static tr_status read_share(int fd, tr_secret *room, size_t *len, tr_error *err)
             continue;
         if (n < 0)
             return tr_fail_errno(err, TR_UNSEAL_SOCKET, "cannot read the share");
-        const uint8_t *end = n > 0 ? memchr(room->data + *len, '\n', (size_t)n) : room->data + *len;
-        *len += (size_t)n;
-        if (end) {
-            *len = (size_t)(end - room->data);
+        const uint8_t *end = n > 0 ? memchr(room->data + *len, '\n', (size_t)n) : NULL;
+        *len = end ? (size_t)(end - room->data) : *len + (size_t)n;
+        if (end || n == 0)
             return TR_OK;
-        }
         if (*len == room->len)
             return tr_fail(err, TR_E_WRONG_KEY, NULL, "it is too long for a share");
     }

@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "base/json.h"
+#include "base/json_write.h"
 #include "vault/incident_rules.h"
 #include "vault/principals.h"
 
@@ -89,4 +91,19 @@ static tr_status append_job(void *context, tr_db *tx, tr_error *err) {
 tr_status tr_event_write(tr_store *store, const tr_event *event, tr_error *err) {
     tr_event copy = *event;
     return tr_store_write(store, append_job, &copy, err);
+}
+
+void tr_access_members(tr_buf *out, int64_t seq, const cJSON *entry, const char *name,
+                       const char *purpose_name) {
+    tr_jw_number(out, "seq", seq);
+    tr_jw_text(out, "time", tr_json_string(entry, "time"));
+    tr_jw_text(out, "principal", tr_json_string(entry, "principal"));
+    tr_jw_text(out, "role", tr_json_string(entry, "role"));
+    tr_jw_text(out, "name", name);
+    tr_jw_text(out, "purpose", tr_json_string(entry, "purpose"));
+    tr_jw_text(out, "purpose_name", purpose_name);
+    tr_jw_text(out, "action", tr_json_string(entry, "action"));
+    tr_jw_text(out, "type", tr_json_string(entry, "type"));
+    tr_jw_texts(out, "records", tr_json_member(entry, "records"));
+    tr_jw_text(out, "outcome", tr_json_string(entry, "outcome"));
 }

@@ -11,6 +11,8 @@
 #ifndef TR_VAULT_AUDIT_H
 #define TR_VAULT_AUDIT_H
 
+#include <cjson/cJSON.h>
+
 #include "store/store.h"
 #include "vault/tokens.h"
 
@@ -38,5 +40,10 @@ tr_status tr_event_append(tr_db *tx, const tr_event *event, tr_error *err);
 
 /* One entry in a job of its own, for what has no other write. */
 tr_status tr_event_write(tr_store *store, const tr_event *event, tr_error *err);
+
+/* The members of an entry as its subject sees it, among those who accessed its data. The names of the
+ * principal and the purpose, or NULL. */
+void tr_access_members(tr_buf *out, int64_t seq, const cJSON *entry, const char *name,
+                       const char *purpose_name);
 
 #endif

@@ -14,7 +14,7 @@
 #include "vault/tokens.h"
 #include "vault/vault.h"
 
-#define TR_SCOPE_MAX    32
+#define TR_SCOPE_MAX    (TR_EVIDENCE_FIRST + TR_EVIDENCE_LAST) /* an officer may write a third of that */
 #define TR_ADDRESS_TEXT 46
 
 /* What is given must all hold; of a list, one. */

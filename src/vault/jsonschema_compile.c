@@ -66,25 +66,30 @@ tr_js_check *tr_js_add_check(tr_js_compiler *c, tr_js_node *node, const char *ke
     return check;
 }
 
-static tr_status new_node(tr_js_compiler *c, const cJSON *json, const char *keyword, tr_js_node **out) {
+/* NULL: *st says why. */
+static tr_js_node *new_node(tr_js_compiler *c, const cJSON *json, const char *keyword, tr_status *st) {
     tr_schema *schema = c->schema;
-    if (schema->node_count == TR_JS_MAX_NODES)
-        return tr_js_refuse(c, NULL, "the schema has more than %d subschemas", TR_JS_MAX_NODES);
+    if (schema->node_count == TR_JS_MAX_NODES) {
+        *st = tr_js_refuse(c, NULL, "the schema has more than %d subschemas", TR_JS_MAX_NODES);
+        return NULL;
+    }
     tr_js_node *node = tr_arena_alloc(&schema->arena, sizeof *node);
+    *st = node ? TR_OK : tr_js_no_memory(c->err);
     if (!node)
-        return tr_js_no_memory(c->err);
+        return NULL;
     node->json = json;
     node->keyword = keyword;
     node->fixed = -1;
     node->checks_end = &node->checks;
     node->pointer = tr_arena_copy(&c->scratch, c->pointer.data, c->pointer.len);
-    if (!node->pointer || tr_map_put(&c->nodes, &node->json, sizeof(const cJSON *), node) < 0)
-        return tr_js_no_memory(c->err);
+    if (!node->pointer || tr_map_put(&c->nodes, &node->json, sizeof(const cJSON *), node) < 0) {
+        *st = tr_js_no_memory(c->err);
+        return NULL;
+    }
     node->id = (uint32_t)schema->node_count++;
     *c->nodes_end = node;
     c->nodes_end = &node->next;
-    *out = node;
-    return TR_OK;
+    return node;
 }
 
 static tr_status enter_id(tr_js_compiler *c, const cJSON *json) {
@@ -118,9 +123,9 @@ tr_status tr_js_compile_node(tr_js_compiler *c, const cJSON *json, const char *k
         return tr_js_refuse(c, NULL, "a schema must be an object or a boolean");
     if (c->nesting == TR_JS_MAX_NESTING)
         return tr_js_refuse(c, NULL, "the schema is nested too deep");
-    if ((st = new_node(c, json, keyword, &node)) != TR_OK)
+    *out = node = new_node(c, json, keyword, &st);
+    if (!node)
         return st;
-    *out = node;
     node->resource = c->resource->id;
     if (cJSON_IsBool(json)) {
         node->fixed = cJSON_IsTrue(json) ? 1 : 0;

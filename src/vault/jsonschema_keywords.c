@@ -303,7 +303,7 @@ static tr_status counts(tr_js_compiler *c, tr_js_node *node, const cJSON *const 
     size_t row = 0;
     while (strcmp(rows[row].name, keywords[k].name) != 0)
         row++;
-    int64_t limit;
+    int64_t limit = 0;
     tr_status st = tr_js_read_count(c, found[k], rows[row].name, &limit);
     tr_js_check *check = st == TR_OK ? tr_js_add_check(c, node, rows[row].name, rows[row].check) : NULL;
     if (!check)

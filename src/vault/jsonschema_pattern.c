@@ -37,13 +37,13 @@ struct tr_js_matcher {
 
 /* At most SHOWN_BYTES of the text, not cut inside a code point. */
 static void show(char *out, const char *text) {
-    size_t n = strlen(text);
+    const size_t len = strlen(text);
+    size_t n = len;
     if (n > SHOWN_BYTES) {
         for (n = SHOWN_BYTES; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80;)
             n--;
-        strcpy(out + n, "...");
     }
-    memcpy(out, text, n);
+    (void)snprintf(out, SHOWN_BYTES + sizeof "...", "%.*s%s", (int)n, text, n < len ? "..." : "");
 }
 
 static tr_status compile_translated(const tr_buf *text, tr_js_pattern *pattern, char *fault, size_t size) {

@@ -1,6 +1,7 @@
 /* The lists of a package: who accessed the data, and the subject's requests. */
 #include <string.h>
 
+#include "vault/audit.h"
 #include "vault/dsr.h"
 #include "vault/package_internal.h"
 
@@ -82,17 +83,7 @@ static tr_status access_json(void *context, tr_package *p, const cJSON *entry, i
     tr_status st = find_names(p, entry, &n, err);
     tr_buf_puts(out, *first ? "\n{" : ",\n{");
     *first = false;
-    tr_jw_number(out, "seq", seq);
-    tr_jw_text(out, "time", tr_json_string(entry, "time"));
-    tr_jw_text(out, "principal", tr_json_string(entry, "principal"));
-    tr_jw_text(out, "role", tr_json_string(entry, "role"));
-    tr_jw_text(out, "name", n.principal);
-    tr_jw_text(out, "purpose", tr_json_string(entry, "purpose"));
-    tr_jw_text(out, "purpose_name", n.purpose);
-    tr_jw_text(out, "action", tr_json_string(entry, "action"));
-    tr_jw_text(out, "type", tr_json_string(entry, "type"));
-    tr_jw_texts(out, "records", tr_json_member(entry, "records"));
-    tr_jw_text(out, "outcome", tr_json_string(entry, "outcome"));
+    tr_access_members(out, seq, entry, n.principal, n.purpose);
     tr_jw_close(out, '}');
     return st == TR_OK ? tr_buf_ok(out, err) : st;
 }

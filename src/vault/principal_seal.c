@@ -35,7 +35,7 @@ static tr_status seal_uid(tr_vault *vault, const char *uid, char out[SEALED_LEN 
     const tr_bytes parts[2] = {{label, sizeof label - 1}, {folded, n}};
     tr_status st = tr_hmac_sha256(&vault->index_key, parts, 2, mac, err);
     if (st == TR_OK) {
-        memcpy(out, PREFIX, PREFIX_LEN);
+        memcpy(out, PREFIX, PREFIX_LEN + 1);
         tr_base64url_encode(mac, sizeof mac, out + PREFIX_LEN);
     }
     tr_wipe(folded, sizeof folded);

@@ -146,7 +146,7 @@ tr_status tr_rectype_find_fields(tr_rectype *type, const tr_schema *schema, tr_e
         st = visit(&s, schema->root);
     if (st == TR_OK)
         st = refuse_unreached(&s);
-    if (type->field_count > 0)
+    if (st == TR_OK && type->field_count > 0)
         qsort(type->fields, type->field_count, sizeof *type->fields, by_pointer);
     free(leads);
     free(s.open);

@@ -394,11 +394,14 @@ tr_status tr_session_prepare(tr_vault *vault, const tr_uuid *principal, tr_sessi
     return token_new(vault, row->client, token, row->current, err);
 }
 
-static void forget_in(shard *s, entry **slot) {
-    if ((*slot)->busy)
+/* False: it stays until its request is done. */
+static bool forget_in(shard *s, entry **slot) {
+    const bool busy = (*slot)->busy;
+    if (busy)
         (*slot)->stale = true;
     else
         unlink_entry(s, slot);
+    return !busy;
 }
 
 static void forget_principal(shard *s, const tr_uuid *id) {
@@ -406,10 +409,9 @@ static void forget_principal(shard *s, const tr_uuid *id) {
     for (int b = 0; b < SHARD_BUCKETS; b++) {
         for (entry **slot = &s->buckets[b]; *slot;) {
             entry *e = *slot;
-            if (tr_uuid_equal(&e->row.principal, id) ||
-                (e->caller.has_subject && tr_uuid_equal(&e->caller.subject, id)))
-                forget_in(s, slot);
-            if (*slot == e)
+            const bool theirs = tr_uuid_equal(&e->row.principal, id) ||
+                                (e->caller.has_subject && tr_uuid_equal(&e->caller.subject, id));
+            if (!theirs || !forget_in(s, slot))
                 slot = &e->next;
         }
     }
@@ -426,7 +428,7 @@ void tr_session_forget(tr_vault *vault, const tr_uuid *principal, const char *cl
     pthread_mutex_lock(&s->mutex);
     entry **slot = slot_of(s, client);
     if (*slot)
-        forget_in(s, slot);
+        (void)forget_in(s, slot);
     pthread_mutex_unlock(&s->mutex);
 }
 

@@ -61,6 +61,32 @@ static void a_storm_is_one_incident_of_bounded_size(void **state) {
     assert_int_equal(count(f, "SELECT count(*) FROM notices"), 1);
 }
 
+static tr_status keep_id(void *context, const tr_incident *row, tr_error *err) {
+    *(tr_uuid *)context = row->id;
+    (void)err;
+    return TR_OK;
+}
+
+/* Else those whom the others touched would not be told. */
+static void all_that_is_kept_is_in_question(void **state) {
+    vault_fixture *f = *state;
+    const int events = TR_EVIDENCE_FIRST + TR_EVIDENCE_LAST;
+    const tr_incident_filter any = {.open = false};
+    tr_incident_case c;
+    tr_scope scope;
+    tr_uuid id;
+    for (int i = 0; i < events; i++) {
+        char address[TR_ADDRESS_TEXT];
+        (void)snprintf(address, sizeof address, "192.0.2.%d", i);
+        happen(f, "security.sign_in_storm", 1000 + i, address);
+    }
+    assert_ok(f, tr_incident_list(vault_reader(f), &any, NULL, 1, keep_id, &id, &f->err));
+    assert_ok(f, tr_incident_load(f->vault, vault_reader(f), &id, &c, &f->err));
+    assert_ok(f, tr_incident_scope(vault_reader(f), &c, &scope, &f->err));
+    assert_int_equal(scope.address_count, events);
+    tr_incident_clear(&c);
+}
+
 static void a_day_without_it_begins_another(void **state) {
     vault_fixture *f = *state;
     const int64_t day = 86400000;
@@ -285,6 +311,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(each_rule_opens_one_and_tells_the_officers),
         TEST(a_storm_is_one_incident_of_bounded_size),
+        TEST(all_that_is_kept_is_in_question),
         TEST(a_day_without_it_begins_another),
         TEST(what_is_undone_opens_none),
         TEST(what_is_written_is_sealed_and_bound),

@@ -1,20 +1,5 @@
 /* Rotation of the master key inside a vault: its schedule, its batches, its crashes, its retirement. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/clock.h"
-#include "scratch.h"
+#include "test_vault_fixture.h"
 #include "vault/datakeys.h"
 #include "vault/keys.h"
 #include "vault/keys_internal.h"
@@ -23,75 +8,15 @@
 #define KEYS   250
 #define OWN    5 /* the vault's own */
 
-typedef struct fixture {
-    tr_config config;
-    tr_vault *vault;
-    tr_secret passphrase;
-    tr_error err;
-    tr_uuid subjects[KEYS];
-    tr_secret plain[KEYS];
-} fixture;
+typedef vault_fixture fixture;
 
-#define assert_ok(f, call)                                                                                   \
-    do {                                                                                                     \
-        tr_status got_ = (call);                                                                             \
-        if (got_ != TR_OK)                                                                                   \
-            fail_msg("%s: %s: %s (%s)", #call, tr_status_slug(got_), (f)->err.what, (f)->err.where);         \
-    } while (0)
-
-/* ---- a vault ---- */
-
-static void open_vault(fixture *f) {
-    assert_ok(f, tr_vault_open(&f->config, &f->passphrase, &f->vault, &f->err));
-}
-
-static void reopen(fixture *f) {
-    tr_vault_close(f->vault);
-    f->vault = NULL;
-    open_vault(f);
-}
-
-static int up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    char *rest[1];
-    int rest_count = 0;
-    tr_first_credentials first;
-    if (!f || tr_config_load(0, NULL, NULL, &f->config, rest, &rest_count, &f->err) != TR_OK)
-        return -1;
-    *state = f;
-    if (!scratch(f->config.data, sizeof f->config.data, "tresor-rotation") ||
-        tr_secret_copy(&f->passphrase, "correct horse", 13, &f->err) != TR_OK)
-        return -1;
-    const tr_keyring_spec spec = {.provider = "file", .passphrase = &f->passphrase};
-    if (tr_vault_init(&f->config, &spec, &first, &f->err) != TR_OK) {
-        (void)fprintf(stderr, "init: %s\n", f->err.what);
-        return -1;
-    }
-    open_vault(f);
-    return 0;
-}
+static tr_uuid subjects[KEYS];
+static tr_secret plain[KEYS];
 
 static int down(void **state) {
-    fixture *f = *state;
-    tr_clock_set_for_test(0);
-    tr_vault_close(f->vault);
-    DIR *dir = opendir(f->config.data);
-    for (struct dirent *entry; dir && (entry = readdir(dir));)
-        (void)unlinkat(dirfd(dir), entry->d_name, 0);
-    if (dir)
-        closedir(dir);
-    (void)rmdir(f->config.data);
-    tr_secret_clear(&f->passphrase);
     for (int i = 0; i < KEYS; i++)
-        tr_secret_clear(&f->plain[i]);
-    free(f);
-    return 0;
-}
-
-static tr_db *reader(fixture *f) {
-    tr_db *db = NULL;
-    assert_ok(f, tr_store_reader(f->vault->store, &db, &f->err));
-    return db;
+        tr_secret_clear(&plain[i]);
+    return vault_down(state);
 }
 
 /* Until there is nothing to do at once. */
@@ -127,9 +52,9 @@ static void add_keys(fixture *f) {
     struct insert *all = calloc(KEYS, sizeof *all);
     assert_non_null(all);
     for (int n = 0; n < KEYS; n++) {
-        f->subjects[n] = tr_uuid_new();
-        all[n] = (struct insert){.vault = f->vault, .subject = f->subjects[n]};
-        assert_ok(f, tr_datakey_make(f->vault, &f->plain[n], &all[n].wrapped, &all[n].master, &f->err));
+        subjects[n] = tr_uuid_new();
+        all[n] = (struct insert){.vault = f->vault, .subject = subjects[n]};
+        assert_ok(f, tr_datakey_make(f->vault, &plain[n], &all[n].wrapped, &all[n].master, &f->err));
     }
     assert_ok(f, tr_store_write(f->vault->store, insert_all_job, all, &f->err));
     for (int n = 0; n < KEYS; n++)
@@ -149,9 +74,9 @@ static tr_uuid add_row(fixture *f, uint32_t master) {
 static void assert_keys_open(fixture *f) {
     tr_secret key = TR_SECRET_INIT;
     for (int n = 0; n < KEYS; n++) {
-        assert_ok(f, tr_datakey_get(f->vault, reader(f), &f->subjects[n], &key, &f->err));
-        assert_int_equal(key.len, f->plain[n].len);
-        assert_memory_equal(key.data, f->plain[n].data, key.len);
+        assert_ok(f, tr_datakey_get(f->vault, vault_reader(f), &subjects[n], &key, &f->err));
+        assert_int_equal(key.len, plain[n].len);
+        assert_memory_equal(key.data, plain[n].data, key.len);
     }
     tr_secret_clear(&key);
 }
@@ -160,7 +85,7 @@ static int64_t wrapped_by(fixture *f, uint32_t version) {
     tr_master_use *items = NULL;
     size_t count = 0;
     int64_t found = -1;
-    assert_ok(f, tr_keys_list(f->vault, reader(f), &items, &count, &f->err));
+    assert_ok(f, tr_keys_list(f->vault, vault_reader(f), &items, &count, &f->err));
     for (size_t i = 0; i < count; i++)
         found = items[i].version == version ? items[i].data_keys : found;
     free(items);
@@ -189,7 +114,7 @@ static tr_status collect(void *context, const tr_audit_row *row, tr_error *err) 
 
 static void assert_logged(fixture *f, const char *action, const char *want) {
     struct search s = {.action = action};
-    assert_ok(f, tr_audit_list(reader(f), NULL, 0, false, 1000, collect, &s, &f->err));
+    assert_ok(f, tr_audit_list(vault_reader(f), NULL, 0, false, 1000, collect, &s, &f->err));
     assert_string_equal(s.text, want);
 }
 
@@ -235,7 +160,7 @@ static void test_rotates_when_it_is_time(void **state) {
                   "{\"action\":\"keys.rotate\",\"outcome\":\"ok\",\"detail\":\"scheduled\"}");
     assert_logged(f, "keys.rewrapped",
                   "{\"action\":\"keys.rewrapped\",\"outcome\":\"ok\",\"detail\":\"version 2\"}");
-    reopen(f);
+    vault_reopen(f);
     sweep(f);
     assert_int_equal(tr_keyring_current(f->vault->ring), 2);
     assert_logged(f, "keys.rewrapped",
@@ -260,7 +185,7 @@ static void test_batches_go_on_after_a_crash(void **state) {
     assert_false(done);
     assert_int_equal(wrapped_by(f, 2), 100 + OWN);
     assert_keys_open(f);
-    reopen(f); /* nothing but the rows says how far it was */
+    vault_reopen(f); /* nothing but the rows says how far it was */
     assert_keys_open(f);
     for (int i = 0; i < 10 && !done; i++)
         assert_ok(f, tr_keys_rewrap_some(f->vault, 100, &done, &f->err));
@@ -268,7 +193,7 @@ static void test_batches_go_on_after_a_crash(void **state) {
     assert_false(tr_keys_rewrapping(f->vault));
     assert_int_equal(wrapped_by(f, 1), 0);
     assert_int_equal(wrapped_by(f, 2), KEYS + OWN);
-    reopen(f);
+    vault_reopen(f);
     assert_keys_open(f);
 }
 
@@ -282,7 +207,7 @@ static void test_a_rotation_in_the_middle_of_another(void **state) {
     sweep(f);
     assert_int_equal(wrapped_by(f, 3), KEYS + OWN);
     assert_int_equal(wrapped_by(f, 1) + wrapped_by(f, 2), 0);
-    reopen(f);
+    vault_reopen(f);
     assert_keys_open(f);
 }
 
@@ -298,7 +223,7 @@ static void test_a_version_is_destroyed_only_when_nothing_uses_it(void **state) 
     assert_logged(f, "keys.retire", "{\"action\":\"keys.retire\",\"outcome\":\"ok\"}");
     assert_int_equal(retire(f, 1), TR_E_NOT_FOUND);
     assert_int_equal(retire(f, 7), TR_E_NOT_FOUND);
-    reopen(f);
+    vault_reopen(f);
     assert_int_equal(wrapped_by(f, 1), -1);
     assert_keys_open(f);
 }
@@ -306,7 +231,7 @@ static void test_a_version_is_destroyed_only_when_nothing_uses_it(void **state) 
 static void test_an_old_version_gets_no_new_keys(void **state) {
     fixture *f = *state;
     struct insert i = {.vault = f->vault, .subject = tr_uuid_new()};
-    assert_ok(f, tr_datakey_make(f->vault, &f->plain[0], &i.wrapped, &i.master, &f->err));
+    assert_ok(f, tr_datakey_make(f->vault, &plain[0], &i.wrapped, &i.master, &f->err));
     rotate(f);
     assert_true(tr_datakey_stale(f->vault, i.master));
     assert_int_equal(tr_store_write(f->vault->store, insert_job, &i, &f->err), TR_E_PRECONDITION);
@@ -335,8 +260,8 @@ static void test_a_key_of_a_missing_version_is_no_missing_key(void **state) {
     fixture *f = *state;
     tr_secret key = TR_SECRET_INIT;
     tr_uuid subject = add_row(f, 99), nobody = tr_uuid_new();
-    assert_int_equal(tr_datakey_get(f->vault, reader(f), &subject, &key, &f->err), TR_E_CORRUPT);
-    assert_int_equal(tr_datakey_get(f->vault, reader(f), &nobody, &key, &f->err), TR_E_NOT_FOUND);
+    assert_int_equal(tr_datakey_get(f->vault, vault_reader(f), &subject, &key, &f->err), TR_E_CORRUPT);
+    assert_int_equal(tr_datakey_get(f->vault, vault_reader(f), &nobody, &key, &f->err), TR_E_NOT_FOUND);
 }
 
 /* The keyring was saved, and then the process died before the entry was durable. */
@@ -346,13 +271,13 @@ static void test_a_rotation_without_its_entry(void **state) {
     int64_t now = tr_now_ms();
     assert_ok(f, tr_keyring_rotate(f->vault->ring, &version, &f->err));
     assert_int_equal(version, 2);
-    reopen(f);
+    vault_reopen(f);
     sweep(f);
     assert_logged(f, "keys.rotate", ""); /* whoever asked for it may ask again */
     assert_int_equal(rotate(f), 2);
     assert_int_equal(rotate(f), 3);
     assert_ok(f, tr_keyring_rotate(f->vault->ring, &version, &f->err));
-    reopen(f);
+    vault_reopen(f);
     tr_clock_set_for_test(now + f->config.token_recovery_ms + 60000);
     sweep(f);
     sweep(f);
@@ -374,7 +299,7 @@ static void test_a_sweep_ends_when_it_is_told(void **state) {
     assert_true(wrapped_by(f, 1) > 0);
 }
 
-#define VAULT_TEST(name) cmocka_unit_test_setup_teardown(name, up, down)
+#define VAULT_TEST(name) cmocka_unit_test_setup_teardown(name, vault_up, down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -131,7 +131,7 @@ static tr_status make_file(const char *path, tr_db_kind kind, tr_error *err) {
 tr_status tr_key_text(const tr_secret *key, tr_db_kind kind, char text[TR_KEY_TEXT_LEN + 1], tr_error *err) {
     if (key->len != 32)
         return tr_fail(err, TR_E_INTERNAL, names[kind], "a database key has 32 bytes");
-    memcpy(text, "x'", 2);
+    memcpy(text, "x'", 3);
     tr_hex_encode(key->data, key->len, text + 2);
     memcpy(text + TR_KEY_TEXT_LEN - 1, "'", 2);
     return TR_OK;

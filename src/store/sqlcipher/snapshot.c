@@ -164,7 +164,7 @@ tr_status tr_moment_take(const tr_moment *m, size_t database, uint32_t number, t
                          uint8_t *into, tr_db_page *page, tr_error *err) {
     const tr_moment_database *about = &m->info.databases[database];
     const size_t size = about->page_size, reserved = m->reserved[database];
-    if (content.len != size || size > TR_PAGE_MAX)
+    if (!content.data || content.len != size || size > TR_PAGE_MAX)
         return tr_fail(err, TR_E_CORRUPT, about->name, "a page of %s cannot be read", about->name);
     memcpy(into, content.data, size);
     *page = (tr_db_page){.database = database, .number = number, .content = {into, size}};
