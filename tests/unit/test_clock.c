@@ -112,7 +112,7 @@ static void test_format(void **state) {
 static void each_day_is_the_c_librarys(void **state) {
     (void)state;
     const int64_t day = 86400000;
-    for (int64_t ms = TR_TIME_LEAST, i = 0; ms <= TR_TIME_MOST; ms = TR_TIME_LEAST + ++i * day + i % day) {
+    for (int64_t i = 0, ms; (ms = TR_TIME_LEAST + i * day + i * 7919 % day) <= TR_TIME_MOST; i++) {
         const tr_date d = tr_date_of(ms);
         const time_t t = (time_t)((ms - d.ms) / 1000);
         struct tm tm;
