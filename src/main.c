@@ -10,7 +10,9 @@
 #include "base/secret.h"
 #include "cli/cli.h"
 
-#define SECRET_HEAP_BYTES ((size_t)256 * 1024)
+/* OpenSSL has two generators in it for each thread, half a KiB. Without room for them it
+ * breaks every connection. As much as base/guarded.c spares of what may be locked. */
+#define SECRET_HEAP_BYTES ((size_t)1024 * 1024)
 
 static const tr_cli_command *const commands[] = {
     &tr_cli_init, &tr_cli_serve,   &tr_cli_health, &tr_cli_call,    &tr_cli_token,   &tr_cli_audit,

@@ -189,12 +189,7 @@ void tr_api_handle(void *context, tr_request *request, tr_response *response) {
     tr_api *api = context;
     tr_error err = {0};
     int64_t start_us = tr_monotonic_us();
-    tr_call *call = calloc(1, sizeof *call);
-    if (!call) { /* no memory for a problem document either */
-        response->status = 503;
-        response->close = true;
-        return;
-    }
+    tr_call room = {0}, *call = &room;
     call->api = api;
     call->vault = api->vault;
     call->config = tr_vault_config(api->vault);
@@ -209,7 +204,6 @@ void tr_api_handle(void *context, tr_request *request, tr_response *response) {
     tr_call_rest(call);
     note(call, start_us, &err);
     tr_call_free(call);
-    free(call);
 }
 
 /* ---- the api ---- */

@@ -13,6 +13,14 @@ tr_status tr_broken_body(long n, tr_error *err) {
                    : tr_fail(err, TR_E_TIMEOUT, NULL, "the body did not arrive whole and in time");
 }
 
+/* What is reserved is wiped in the end: no more than is announced, and one byte to find that it was all. */
+static size_t next_chunk(const tr_call *call) {
+    const int64_t announced = call->request->content_length;
+    if (announced < 0 || announced - (int64_t)call->raw.len >= (int64_t)READ_CHUNK)
+        return READ_CHUNK;
+    return announced > (int64_t)call->raw.len ? (size_t)announced - call->raw.len + 1 : 1;
+}
+
 static tr_status read_all(tr_call *call, tr_error *err) {
     tr_request *request = call->request;
     const size_t limit = (size_t)call->config->max_body_bytes;
@@ -20,10 +28,11 @@ static tr_status read_all(tr_call *call, tr_error *err) {
     if (request->content_length > call->config->max_body_bytes)
         return tr_fail(err, TR_E_TOO_LARGE, NULL, "the body has more than %zu bytes", limit);
     do {
-        char *room = tr_buf_reserve(&call->raw, READ_CHUNK);
+        const size_t chunk = next_chunk(call);
+        char *room = tr_buf_reserve(&call->raw, chunk);
         if (!room)
             return tr_buf_ok(&call->raw, err);
-        n = request->read(request, room, READ_CHUNK);
+        n = request->read(request, room, chunk);
         if (n > 0)
             call->raw.len += (size_t)n;
         if (call->raw.len > limit)

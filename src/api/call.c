@@ -173,8 +173,10 @@ tr_status tr_call_if_match(const tr_call *call, int64_t version, tr_error *err) 
 
 bool tr_call_not_modified(tr_call *call, int64_t version) {
     char etag[32];
+    if (!call->if_none_match)
+        return false;
     snprintf(etag, sizeof etag, "\"%lld\"", (long long)version);
-    if (!call->if_none_match || !listed(call->if_none_match, etag, true))
+    if (!listed(call->if_none_match, etag, true))
         return false;
     tr_buf_clear(&call->response->body);
     call->response->status = 304;

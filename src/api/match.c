@@ -57,23 +57,33 @@ static tr_status keep_params(tr_call *call, const span *params, int count, tr_er
     return TR_OK;
 }
 
+/* One pass over the table, for each request: a route without parameters that fits has the path for itself, as
+ * is_literal says. */
 tr_status tr_match_route(tr_call *call, tr_error *err) {
-    span params[TR_PARAMS_MAX];
-    int count;
-    bool known = false, literal = is_literal(call->request->path);
+    span params[TR_PARAMS_MAX], fitting[TR_PARAMS_MAX];
+    const tr_route *found = NULL;
+    int count = 0, n;
+    bool known = false, literal = false;
     for (size_t i = 0; i < tr_routes_count; i++) {
-        if (!takes(&tr_routes[i], call->request->path, literal, params, &count))
+        if (!fits(tr_routes[i].path, call->request->path, fitting, &n) || (literal && n > 0))
             continue;
+        if (n == 0 && !literal)
+            found = NULL;
         known = true;
-        if (same_method(call->request, &tr_routes[i])) {
-            call->route = &tr_routes[i];
-            call->head = strcmp(call->request->method, "HEAD") == 0;
-            return keep_params(call, params, count, err);
+        literal = n == 0;
+        if (!found && same_method(call->request, &tr_routes[i])) {
+            found = &tr_routes[i];
+            count = n;
+            memcpy(params, fitting, (size_t)n * sizeof *params);
         }
     }
-    return known
-               ? tr_fail(err, TR_E_METHOD, NULL, "this resource has no such method; Allow names those it has")
-               : tr_fail(err, TR_E_NOT_FOUND, NULL, "there is no such resource");
+    if (!found)
+        return known ? tr_fail(err, TR_E_METHOD, NULL,
+                               "this resource has no such method; Allow names those it has")
+                     : tr_fail(err, TR_E_NOT_FOUND, NULL, "there is no such resource");
+    call->route = found;
+    call->head = strcmp(call->request->method, "HEAD") == 0;
+    return keep_params(call, params, count, err);
 }
 
 void tr_allow_header(const char *path, tr_response *response) {

@@ -6,9 +6,18 @@
 
 #include "base/secret.h"
 
+/* Not memset: the room for header fields is 8 KiB, and an answer has a handful. */
 void tr_response_init(tr_response *response) {
-    memset(response, 0, sizeof *response);
+    response->status = 0;
+    response->content_type = NULL;
+    response->header_count = 0;
+    response->body = TR_BUF_INIT;
     response->body_fd = -1;
+    response->body_fd_len = 0;
+    response->stream = NULL;
+    response->stream_context = NULL;
+    response->stream_clear = NULL;
+    response->close = false;
 }
 
 /* Control characters could end the field, or be taken for its end (RFC 9110, 5.5). */

@@ -60,7 +60,7 @@ typedef struct tr_response {
     bool close;                          /* end the connection after this response */
 } tr_response;
 
-/* All zero, body_fd -1. */
+/* No status, no header field, no body. What is in `headers` from header_count on means nothing. */
 void tr_response_init(tr_response *response);
 /* Set a header (replacing it). A value with CR, LF or NUL, or too long, or one header too many: not set,
  * false. */

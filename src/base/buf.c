@@ -73,15 +73,13 @@ void tr_buf_printf(tr_buf *b, const char *format, ...) {
     va_end(args);
 }
 
-static bool plain(unsigned char c) {
-    return c >= 0x20 && c != '"' && c != '\\' && c != 0x7f;
-}
+static const bool escaped[256] = {[0 ... 0x1f] = true, ['"'] = true, ['\\'] = true, [0x7f] = true};
 
 void tr_buf_json_string(tr_buf *b, const char *text, size_t n) {
     static const char short_form[] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
     tr_buf_putc(b, '"');
     for (size_t i = 0, run; i < n; i = run) {
-        for (run = i; run < n && plain((unsigned char)text[run]);)
+        for (run = i; run < n && !escaped[(unsigned char)text[run]];)
             run++;
         tr_buf_append(b, text + i, run - i);
         if (run == n)

@@ -2,9 +2,11 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+#define DAY_MS 86400000
 
 static _Atomic int64_t test_now; /* the process's own; 0 outside tests */
 
@@ -60,22 +62,45 @@ int64_t tr_monotonic_ms(void) {
     return tr_monotonic_us() / 1000;
 }
 
-void tr_time_format(int64_t ms, char out[TR_TIME_TEXT]) {
+/* Not gmtime_r, which takes a lock, nor snprintf: each request writes some times. The days are counted from
+ * 0000-03-01, so that a leap day is a year's last one, in eras of 400 years. */
+tr_date tr_date_of(int64_t ms) {
     if (ms < TR_TIME_LEAST || ms > TR_TIME_MOST)
         ms = ms < TR_TIME_LEAST ? TR_TIME_LEAST : TR_TIME_MOST;
-    int64_t seconds = ms / 1000, rest = ms % 1000;
-    if (rest < 0) {
-        rest += 1000;
-        seconds--;
-    }
-    time_t t = (time_t)seconds;
-    struct tm tm;
-    /* The remainders say to the compiler what gmtime_r says to us: so many digits and no more. */
-    (void)gmtime_r(&t, &tm);
-    (void)snprintf(out, TR_TIME_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
-                   (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
-                   (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
-                   (unsigned)tm.tm_sec % 100, (unsigned)rest % 1000);
+    const uint32_t from_march = 719468, era_days = 146097;
+    uint64_t whole = (uint64_t)(ms + (int64_t)from_march * DAY_MS);
+    uint32_t days = (uint32_t)(whole / DAY_MS), rest = (uint32_t)(whole % DAY_MS);
+    uint32_t day = days % era_days;
+    uint32_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    uint32_t month = (5 * day + 2) / 153; /* 0: March */
+    day -= (153 * month + 2) / 5;
+    year += days / era_days * 400 + (month >= 10);
+    return (tr_date){.year = (int)year,
+                     .month = (int)(month < 10 ? month + 3 : month - 9),
+                     .day = (int)day + 1,
+                     .weekday = (int)((days + 3) % 7),
+                     .hour = (int)(rest / 3600000),
+                     .minute = (int)(rest / 60000 % 60),
+                     .second = (int)(rest / 1000 % 60),
+                     .ms = (int)(rest % 1000)};
+}
+
+void tr_digits(char *out, int count, int value) {
+    for (int i = count - 1; i >= 0; i--, value /= 10)
+        out[i] = (char)('0' + value % 10);
+}
+
+void tr_time_format(int64_t ms, char out[TR_TIME_TEXT]) {
+    const tr_date d = tr_date_of(ms);
+    memcpy(out, "0000-00-00T00:00:00.000Z", TR_TIME_TEXT);
+    tr_digits(out, 4, d.year);
+    tr_digits(out + 5, 2, d.month);
+    tr_digits(out + 8, 2, d.day);
+    tr_digits(out + 11, 2, d.hour);
+    tr_digits(out + 14, 2, d.minute);
+    tr_digits(out + 17, 2, d.second);
+    tr_digits(out + 20, 3, d.ms);
 }
 
 static bool digits(const char *text, int count, int *value) {

@@ -24,6 +24,16 @@ int64_t tr_monotonic_us(void);
 /* A condition whose waits end by that clock. */
 tr_status tr_monotonic_cond(pthread_cond_t *cond, tr_error *err);
 
+/* A moment in UTC, by the Gregorian calendar; beyond the years 0001 to 9999, the nearest. */
+typedef struct tr_date {
+    int year, month, day; /* from 1 */
+    int weekday;          /* 0: Sunday */
+    int hour, minute, second, ms;
+} tr_date;
+
+tr_date tr_date_of(int64_t ms);
+/* Write value's last `count` decimal digits, no NUL. */
+void tr_digits(char *out, int count, int value);
 /* Write `ms` as RFC 3339 UTC with milliseconds into out[TR_TIME_TEXT]; beyond the years 0001 to 9999, the
  * nearest. */
 void tr_time_format(int64_t ms, char out[TR_TIME_TEXT]);

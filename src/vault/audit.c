@@ -9,6 +9,8 @@
 #include "vault/incident_rules.h"
 #include "vault/principals.h"
 
+#define ENTRY_BYTES 600 /* of most entries, with one record */
+
 tr_status tr_session_ref(const char *client, char ref[TR_SESSION_REF + 1], tr_error *err) {
     const tr_bytes part = {client, strlen(client)};
     uint8_t hash[32];
@@ -21,7 +23,9 @@ tr_status tr_session_ref(const char *client, char ref[TR_SESSION_REF + 1], tr_er
 static void add_text(tr_buf *b, const char *name, const char *text) {
     if (!text)
         return;
-    tr_buf_printf(b, "%s\"%s\":", b->len > 1 ? "," : "", name);
+    tr_buf_puts(b, b->len > 1 ? ",\"" : "\"");
+    tr_buf_puts(b, name);
+    tr_buf_puts(b, "\":");
     tr_buf_json_string(b, text, strlen(text));
 }
 
@@ -50,7 +54,9 @@ static void add_records(tr_buf *b, const tr_event *event) {
     tr_buf_puts(b, ",\"records\":[");
     for (size_t i = 0; i < event->record_count; i++) {
         tr_uuid_format(&event->records[i], text);
-        tr_buf_printf(b, "%s\"%s\"", i ? "," : "", text);
+        tr_buf_puts(b, i ? ",\"" : "\"");
+        tr_buf_puts(b, text);
+        tr_buf_putc(b, '"');
     }
     tr_buf_putc(b, ']');
 }
@@ -59,6 +65,7 @@ tr_status tr_event_append(tr_db *tx, const tr_event *event, tr_error *err) {
     char time[TR_TIME_TEXT];
     tr_buf entry = TR_BUF_INIT;
     tr_time_format(event->at, time);
+    (void)tr_buf_reserve(&entry, ENTRY_BYTES);
     tr_buf_putc(&entry, '{');
     add_text(&entry, "time", time);
     add_text(&entry, "action", event->action);

@@ -469,6 +469,22 @@ def test_sigterm_drains(fresh_vault):
     assert not stopper.is_alive() and fresh_vault.server.process.returncode == 0
 
 
+@pytest.mark.flags("--threads", "700")
+def test_each_of_many_threads_serves(fresh_vault):
+    """As many connections at once as there are threads: OpenSSL keeps generators for each thread among the secrets."""
+    context, wires = fresh_vault.tls(), []
+    try:
+        for n in range(700):
+            plain = socket.create_connection(("127.0.0.1", fresh_vault.port), timeout=60)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            wires.append(context.wrap_socket(plain, server_hostname="localhost"))
+            wires[n].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert wires[n].recv(1024).startswith(b"HTTP/1.1 200 "), n
+    finally:
+        for wire in wires:
+            wire.close()
+
+
 @pytest.mark.concurrency
 @pytest.mark.flags("--threads", "8", "--request-timeout-ms", "1500", "--idle-timeout-ms", "1500")
 def test_slow_and_idle_peers_do_not_hold_the_server(fresh_vault):

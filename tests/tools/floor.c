@@ -23,6 +23,9 @@
 #include "base/secret.h"
 #include "http/http_internal.h"
 
+/* OpenSSL's generators, two a thread, are in it: a thread that finds no room breaks each connection it gets.
+ */
+#define HEAP_BYTES   (1024 * 1024)
 #define SESSIONS     256
 #define BLOB_MAX     65536
 #define COMMITS_MAX  2000000
@@ -81,7 +84,7 @@ static int serve(const char *dir, const char *threads, size_t len) {
     (void)snprintf(buffer, sizeof buffer, "%d", TR_BUFFER_BYTES);
     if (!make_answer(len))
         return fail("serve", "an answer needs more bytes for its head");
-    if (tr_secret_init_heap(64 * 1024, &err) != TR_OK ||
+    if (tr_secret_init_heap(HEAP_BYTES, &err) != TR_OK ||
         tr_tls_self_signed(cert, key, &made, &err) != TR_OK || tr_tls_new(cert, key, &tls, &err) != TR_OK)
         return fail("serve", err.what);
     sigemptyset(&ends);

@@ -109,6 +109,20 @@ static void test_format(void **state) {
     formats(INT64_C(253402300800000), "9999-12-31T23:59:59.999Z");
 }
 
+static void each_day_is_the_c_librarys(void **state) {
+    (void)state;
+    const int64_t day = 86400000;
+    for (int64_t i = 0, ms; (ms = TR_TIME_LEAST + i * day + i * 7919 % day) <= TR_TIME_MOST; i++) {
+        const tr_date d = tr_date_of(ms);
+        const time_t t = (time_t)((ms - d.ms) / 1000);
+        struct tm tm;
+        assert_non_null(gmtime_r(&t, &tm));
+        assert_true(d.year == tm.tm_year + 1900 && d.month == tm.tm_mon + 1 && d.day == tm.tm_mday &&
+                    d.weekday == tm.tm_wday && d.hour == tm.tm_hour && d.minute == tm.tm_min &&
+                    d.second == tm.tm_sec);
+    }
+}
+
 static void test_round_trip(void **state) {
     (void)state;
     for (int64_t ms = INT64_C(-62135596800000); ms <= INT64_C(253402300799999);
@@ -143,6 +157,7 @@ int main(void) {
         cmocka_unit_test(test_refuse),
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_format),
+        cmocka_unit_test(each_day_is_the_c_librarys),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_clocks),
     };

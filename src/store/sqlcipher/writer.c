@@ -1,5 +1,9 @@
-/* The writer: one thread that runs the queued jobs in groups. While a group is flushed the next one gathers,
- * so there is no delay to wait for company, and a flush serves as many as came.
+/* The writer: it runs the queued jobs in groups, one at a time. While a group is flushed the next one
+ * gathers, so there is no delay to wait for company, and a flush serves as many as came.
+ *
+ * A thread that comes when no group runs, runs one itself: to wake another thread and to be woken takes two
+ * processors out of their sleep, which for a single request is a good part of its time. What has gathered
+ * meanwhile is for the writer's own thread, and so are checkpoints and folds.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +23,7 @@ typedef struct tr_job { /* on the stack of the caller, who waits for `done` */
     tr_status status;
     tr_error err;
     bool culprit; /* SQLite undid the transaction in it: not run again */
+    bool leads;   /* its own caller runs it */
     sem_t done;
     struct tr_job *next;
 } tr_job;
@@ -30,10 +35,13 @@ struct tr_writer {
     tr_group *group;
     bool broken; /* the last commit failed: recover first */
     int group_max, queue_max;
-    tr_job **jobs; /* room for a group */
+    tr_job **jobs; /* room for a group; this and what is above belong to who runs one */
 
     pthread_mutex_t mutex; /* what follows */
     pthread_cond_t wake;
+    bool running; /* a group, by the thread `runner` */
+    pthread_t runner;
+    bool sleeping; /* the writer's thread, until it is signalled */
     tr_job *first, **last;
     int queued;
     bool stopping;
@@ -130,24 +138,14 @@ static void run_checkpoint(tr_writer *w, tr_job *job) {
     w->broken |= any_damaged(w->group);
 }
 
-/* ---- the thread ---- */
+/* ---- one at a time ---- */
 
-/* With the mutex. False: the vault must not wait any longer for what the log knows. */
-static bool wait_for_jobs(tr_writer *w) {
-    int64_t due_us = w->broken ? 0 : tr_turns_due_us(w->group->turns);
-    struct timespec due = {.tv_sec = due_us / 1000000, .tv_nsec = due_us % 1000000 * 1000};
-    if (due_us == 0)
-        pthread_cond_wait(&w->wake, &w->mutex);
-    return due_us == 0 || pthread_cond_clockwait(&w->wake, &w->mutex, CLOCK_MONOTONIC, &due) != ETIMEDOUT;
-}
-
-/* The next jobs: a checkpoint alone, or jobs up to the next checkpoint. 0: there are none, and it is time to
- * fold, or the end. */
-static size_t take(tr_writer *w) {
+/* With the mutex: the next jobs, a checkpoint alone, or jobs up to the next checkpoint; and nobody else runs
+ * any until `finish`. */
+static size_t begin(tr_writer *w) {
     size_t count = 0;
-    pthread_mutex_lock(&w->mutex);
-    while (!w->first && !w->stopping && wait_for_jobs(w)) {
-    }
+    w->running = true;
+    w->runner = pthread_self();
     while (w->first && count < (size_t)w->group_max) {
         if (!w->first->fn && count > 0)
             break;
@@ -160,6 +158,53 @@ static size_t take(tr_writer *w) {
     }
     if (!w->first)
         w->last = &w->first;
+    return count;
+}
+
+static void run(tr_writer *w, size_t count) {
+    bool checkpoint = count > 0 && !w->jobs[0]->fn;
+    if (checkpoint)
+        run_checkpoint(w, w->jobs[0]);
+    else
+        run_group(w, w->jobs, count);
+    for (size_t i = 0; i < count; i++) {
+        if (!w->jobs[i]->leads) /* else it is on this thread's stack */
+            sem_post(&w->jobs[i]->done);
+    }
+    if (checkpoint)
+        return;
+    tr_changes_after_group(w->changes, w->group);
+    tr_checkpointer_after_group(w->checkpointer, w->group);
+}
+
+static void finish(tr_writer *w) {
+    bool due = !w->broken && tr_turns_due_us(w->group->turns) != 0;
+    pthread_mutex_lock(&w->mutex);
+    w->running = false;
+    if (w->first || w->stopping || (due && w->sleeping))
+        pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+/* ---- the thread ---- */
+
+/* With the mutex. False: the vault must not wait any longer for what the log knows. */
+static bool wait_for_jobs(tr_writer *w) {
+    int64_t due_us = w->running || w->broken ? 0 : tr_turns_due_us(w->group->turns);
+    struct timespec due = {.tv_sec = due_us / 1000000, .tv_nsec = due_us % 1000000 * 1000};
+    w->sleeping = due_us == 0;
+    int rc = due_us == 0 ? pthread_cond_wait(&w->wake, &w->mutex)
+                         : pthread_cond_clockwait(&w->wake, &w->mutex, CLOCK_MONOTONIC, &due);
+    w->sleeping = false;
+    return w->running || rc != ETIMEDOUT;
+}
+
+/* 0: there are none, and it is time to fold, or the end. */
+static size_t take(tr_writer *w) {
+    pthread_mutex_lock(&w->mutex);
+    while ((w->running || (!w->first && !w->stopping)) && wait_for_jobs(w)) {
+    }
+    size_t count = begin(w);
     pthread_mutex_unlock(&w->mutex);
     return count;
 }
@@ -172,23 +217,15 @@ static bool is_over(tr_writer *w) {
     return stopping && (w->broken || tr_turns_due_us(w->group->turns) == 0);
 }
 
-static void *run(void *context) {
+static void *run_thread(void *context) {
     tr_writer *w = context;
-    for (;;) {
+    bool over = false;
+    while (!over) {
         size_t count = take(w);
-        bool checkpoint = count > 0 && !w->jobs[0]->fn;
-        if (count == 0 && is_over(w))
-            break;
-        if (checkpoint)
-            run_checkpoint(w, w->jobs[0]);
-        else
-            run_group(w, w->jobs, count);
-        for (size_t i = 0; i < count; i++)
-            sem_post(&w->jobs[i]->done);
-        if (checkpoint)
-            continue;
-        tr_changes_after_group(w->changes, w->group);
-        tr_checkpointer_after_group(w->checkpointer, w->group);
+        over = count == 0 && is_over(w);
+        if (!over)
+            run(w, count);
+        finish(w);
     }
     return NULL;
 }
@@ -211,7 +248,7 @@ tr_status tr_writer_start(tr_checkpointer *checkpointer, tr_changes *changes, tr
     w->jobs = calloc((size_t)w->group_max, sizeof(tr_job *));
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->wake, NULL);
-    if (!w->jobs || pthread_create(&w->thread, NULL, run, w) != 0) {
+    if (!w->jobs || pthread_create(&w->thread, NULL, run_thread, w) != 0) {
         pthread_cond_destroy(&w->wake);
         pthread_mutex_destroy(&w->mutex);
         free(w->jobs);
@@ -238,18 +275,31 @@ void tr_writer_stop(tr_writer *w) {
 
 /* ---- callers ---- */
 
-static tr_status enqueue(tr_writer *w, tr_job *job, tr_error *err) {
-    tr_status st = TR_OK;
-    pthread_mutex_lock(&w->mutex);
+/* With the mutex. */
+static tr_status may_queue(const tr_writer *w, tr_error *err) {
+    if (w->running && pthread_equal(pthread_self(), w->runner))
+        return tr_fail(err, TR_E_INTERNAL, NULL, "a job must not wait for another one");
     if (w->stopping)
-        st = tr_fail(err, TR_E_DRAINING, NULL, "the store is closing");
-    else if (w->queued >= w->queue_max)
-        st = tr_fail(err, TR_E_BUSY, NULL, "too many writes are waiting");
+        return tr_fail(err, TR_E_DRAINING, NULL, "the store is closing");
+    if (w->queued >= w->queue_max)
+        return tr_fail(err, TR_E_BUSY, NULL, "too many writes are waiting");
+    return TR_OK;
+}
+
+/* *count: how many jobs, this one first, the caller is to run; 0: somebody else does. */
+static tr_status enqueue(tr_writer *w, tr_job *job, size_t *count, tr_error *err) {
+    *count = 0;
+    pthread_mutex_lock(&w->mutex);
+    tr_status st = may_queue(w, err);
     if (st == TR_OK) {
+        job->leads = job->fn && !w->running && !w->first;
         *w->last = job;
         w->last = &job->next;
         w->queued++;
-        pthread_cond_signal(&w->wake);
+        if (job->leads)
+            *count = begin(w);
+        else if (!w->running)
+            pthread_cond_signal(&w->wake);
     }
     pthread_mutex_unlock(&w->mutex);
     return st;
@@ -257,13 +307,17 @@ static tr_status enqueue(tr_writer *w, tr_job *job, tr_error *err) {
 
 static tr_status submit(tr_writer *w, tr_job_fn fn, void *context, tr_error *err) {
     tr_job job = {.fn = fn, .context = context};
-    if (pthread_equal(pthread_self(), w->thread))
-        return tr_fail(err, TR_E_INTERNAL, NULL, "a job must not wait for another one");
+    size_t count;
     sem_init(&job.done, 0, 0);
-    tr_status st = enqueue(w, &job, err);
-    if (st == TR_OK) {
+    tr_status st = enqueue(w, &job, &count, err);
+    if (count > 0) {
+        run(w, count);
+        finish(w);
+    } else if (st == TR_OK) {
         while (sem_wait(&job.done) != 0 && errno == EINTR) {
         }
+    }
+    if (st == TR_OK) {
         st = job.status;
         if (st != TR_OK && err)
             *err = job.err;
