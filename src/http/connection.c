@@ -46,7 +46,7 @@ static void begin(tr_exchange *x, struct mg_connection *conn) {
     x->body.done = true;
     atomic_fetch_add(&server->requests, 1);
     atomic_fetch_add(&server->active, 1);
-    tr_lobby_mark(server->lobby, x->guest, TR_GUEST_BUSY);
+    tr_lobby_mark(x->guest, TR_GUEST_BUSY);
 }
 
 static void end(tr_exchange *x) {
@@ -73,7 +73,8 @@ static void handle(tr_exchange *x) {
 
 /* Has this connection had its turn, while others wait for a thread? */
 static bool crowded(const tr_exchange *x) {
-    return tr_civet_served(x->conn) >= TURN_REQUESTS && tr_lobby_crowded(x->server->lobby);
+    return tr_lobby_evicted(x->guest) ||
+           (tr_civet_served(x->conn) >= TURN_REQUESTS && tr_lobby_crowded(x->server->lobby));
 }
 
 /* Wait for the next request's first byte. False: none came. (When the thread is needed for others, the lobby
@@ -98,13 +99,14 @@ static bool await_next(const tr_exchange *x) {
 static void settle(tr_exchange *x, bool peer_goes_on) {
     bool keep = x->keep && tr_body_drain(&x->body);
     size_t leftover = keep ? tr_body_leftover(&x->body) : 0;
-    tr_lobby_mark(x->server->lobby, x->guest, keep ? TR_GUEST_IDLE : TR_GUEST_BUSY);
-    if (keep)
+    if (keep) {
+        tr_lobby_mark(x->guest, TR_GUEST_IDLE);
         keep = await_next(x);
-    else if (x->sent && (peer_goes_on || !x->body.done))
+    } else if (x->sent && (peer_goes_on || !x->body.done)) {
         tr_wire_linger(&x->wire);
+    }
     if (keep)
-        tr_lobby_mark(x->server->lobby, x->guest, TR_GUEST_HEAD);
+        tr_lobby_mark(x->guest, TR_GUEST_HEAD);
     tr_civet_settle(x->conn, leftover, keep);
 }
 
@@ -115,7 +117,7 @@ int tr_on_request(struct mg_connection *conn) {
     begin(&x, conn);
     const char *fault = tr_head_check(conn, &framing, &status);
     bool peer_goes_on = fault || (!framing.says_close && tr_civet_keep_alive(conn));
-    if (tr_lobby_shed(x.server->lobby, x.guest)) {
+    if (tr_lobby_shed(x.guest)) {
         refuse(&x, TR_E_BUSY, "all threads are at work");
     } else if (fault) {
         refuse(&x, status, fault);
@@ -157,7 +159,7 @@ int tr_on_error(struct mg_connection *conn, int status, const char *message) {
         refuse(&x, TR_E_HEADERS, "the request line and the header fields are too large");
     else if (!parsed && tr_civet_stopping(conn))
         refuse(&x, TR_E_DRAINING, "no new requests are taken");
-    else if (!parsed && tr_lobby_evicted(x.server->lobby, x.guest))
+    else if (!parsed && tr_lobby_evicted(x.guest))
         refuse(&x, TR_E_BUSY, "the header fields came too slowly while others waited");
     else if (!parsed && tr_civet_age_ms(conn) >= x.server->head_timeout_ms)
         refuse(&x, TR_E_TIMEOUT, "the header fields did not arrive in time");
@@ -197,5 +199,5 @@ void tr_on_close(const struct mg_connection *closing) {
     }
     tr_civet_wipe(conn);
     tr_http_server *server = mg_get_user_data(mg_get_context(conn));
-    tr_lobby_leave(server->lobby, tr_lobby_find(server->lobby, tr_civet_socket(conn)));
+    tr_lobby_leave(server->lobby, tr_civet_socket(conn));
 }

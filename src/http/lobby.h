@@ -50,15 +50,16 @@ int tr_lobby_door(const tr_lobby *lobby);
 int tr_lobby_take(tr_lobby *lobby, struct sockaddr *peer, socklen_t *len);
 /* Who was taken with this socket. */
 tr_guest *tr_lobby_find(tr_lobby *lobby, int fd);
-void tr_lobby_mark(tr_lobby *lobby, tr_guest *guest, tr_guest_state state);
+/* What it does now. For the thread that serves it, without a lock; NULL does nothing. */
+void tr_lobby_mark(tr_guest *guest, tr_guest_state state);
 /* It is here to be told 503. */
-bool tr_lobby_shed(tr_lobby *lobby, const tr_guest *guest);
-/* It was too slow while others waited: nothing more is read from it. */
-bool tr_lobby_evicted(tr_lobby *lobby, const tr_guest *guest);
+bool tr_lobby_shed(const tr_guest *guest);
+/* It was idle or too slow while others waited: what has not arrived is not waited for. */
+bool tr_lobby_evicted(const tr_guest *guest);
 /* Does anybody wait for a thread? */
 bool tr_lobby_crowded(const tr_lobby *lobby);
-/* Its socket is about to be closed. */
-void tr_lobby_leave(tr_lobby *lobby, tr_guest *guest);
+/* Who was taken with this socket goes: it is about to be closed. */
+void tr_lobby_leave(tr_lobby *lobby, int fd);
 void tr_lobby_get_stats(tr_lobby *lobby, tr_lobby_stats *out);
 
 /* Accept nobody any more, and close those who wait. */
