@@ -1,6 +1,7 @@
-"""One attack, for some seconds: attacker.py KIND PORT COUNT SECONDS SPREAD. It prints how many connections it opened.
+"""One attack, for some seconds: attacker.py KIND[,KIND...] PORT COUNT SECONDS SPREAD. It prints how many connections it opened.
 
-Each of COUNT connections is opened anew when the server ends it. SPREAD 1: from as many addresses of 127.0.0.0/8.
+Each of COUNT connections is opened anew when the server ends it, and is of one of the kinds. SPREAD 1: from as many addresses of
+127.0.0.0/8.
 """
 import asyncio
 import json
@@ -91,9 +92,13 @@ async def attack(kind, port, source):
     run, tls = KINDS[kind]
     while True:
         writer = None
+        plain = socket.socket()
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+            plain.setblocking(False)
+            plain.bind((source, 0))
+            await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
             opened += 1
+            reader, writer = await asyncio.open_connection(sock=plain)
             if tls:
                 transport = await asyncio.get_running_loop().start_tls(
                     writer.transport, reader._transport.get_protocol(), CONTEXT, ssl_handshake_timeout=60)
@@ -103,12 +108,16 @@ async def attack(kind, port, source):
         except (OSError, ssl.SSLError, ConnectionError, EOFError):
             await asyncio.sleep(0.2)
         finally:
-            if writer is not None:
-                writer.transport.abort() if kind in ("reset", "flood") else writer.close()
+            if writer is None:
+                plain.close()
+            elif kind in ("reset", "flood"):
+                writer.transport.abort()
+            else:
+                writer.close()
 
 
-async def main(kind, port, count, seconds, spread):
-    tasks = [asyncio.ensure_future(attack(kind, port, f"127.1.{i // 250}.{1 + i % 250}" if spread else "127.0.0.1"))
+async def main(kinds, port, count, seconds, spread):
+    tasks = [asyncio.ensure_future(attack(kinds[i % len(kinds)], port, f"127.1.{i // 250}.{1 + i % 250}" if spread else "127.0.0.1"))
              for i in range(count)]
     await asyncio.sleep(seconds)
     print(json.dumps({"opened": opened}), flush=True)
@@ -118,5 +127,5 @@ async def main(kind, port, count, seconds, spread):
 
 loop = asyncio.new_event_loop()
 loop.set_exception_handler(lambda *_: None)  # connections break: that is the point
-loop.run_until_complete(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), sys.argv[5] == "1"))
+loop.run_until_complete(main(sys.argv[1].split(","), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), sys.argv[5] == "1"))
 os._exit(0)  # thousands of broken connections need no farewell
