@@ -21,7 +21,7 @@ struct tr_http_server {
     struct mg_context *civet;
     tr_tls *tls; /* NULL: plain */
     tr_lobby *lobby;
-    int threads;
+    int threads, room; /* room: for connections that wait for one */
     tr_handler handler;
     void *context;
     int64_t request_timeout_ms, idle_timeout_ms;

@@ -14,8 +14,6 @@
 #include "base/clock.h"
 #include "http/lobby_internal.h"
 
-#define ROOM_LEAST       256
-#define ROOM_MOST        4096
 #define BATCH            64   /* events, and connections accepted, in one turn */
 #define HEAD_GRACE_MS    1000 /* a handshake, or a head, has this long even while others wait */
 #define IDLE_GRACE_MS    250  /* who sends its next request at once keeps its connection */
@@ -25,11 +23,6 @@
 #define RECORD_HEAD      5
 #define RECORD_MAX       (16384 + 256)
 #define RECORD_HANDSHAKE 22
-
-int tr_lobby_room(int threads) {
-    int room = threads * 8;
-    return room < ROOM_LEAST ? ROOM_LEAST : room > ROOM_MOST ? ROOM_MOST : room;
-}
 
 /* ---- coming and waiting ---- */
 
@@ -252,7 +245,7 @@ static tr_status make_files(tr_lobby *lobby, tr_error *err) {
     return st == TR_OK ? watch(lobby, &lobby->wake, err) : st;
 }
 
-tr_status tr_lobby_open(int listener, int threads, bool tls, int64_t patience_ms, tr_lobby **out,
+tr_status tr_lobby_open(int listener, int threads, int room, bool tls, int64_t patience_ms, tr_lobby **out,
                         tr_error *err) {
     tr_status st = TR_OK;
     tr_lobby *lobby = calloc(1, sizeof *lobby);
@@ -263,7 +256,7 @@ tr_status tr_lobby_open(int listener, int threads, bool tls, int64_t patience_ms
     lobby->listener = listener;
     lobby->epoll = lobby->wake = lobby->door = -1;
     lobby->threads = threads;
-    lobby->room = tr_lobby_room(threads);
+    lobby->room = room;
     lobby->tls = tls;
     lobby->patience_ms = patience_ms;
     lobby->mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;

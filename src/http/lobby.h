@@ -39,10 +39,8 @@ typedef struct tr_lobby_stats {
     uint64_t shed;    /* answered 503 because no thread was free */
 } tr_lobby_stats;
 
-/* How many may wait, for so many threads. */
-int tr_lobby_room(int threads);
-/* Accept from `listener` (ours from now on). patience_ms: the longest stay. */
-tr_status tr_lobby_open(int listener, int threads, bool tls, int64_t patience_ms, tr_lobby **out,
+/* Accept from `listener` (ours from now on). room: how many may wait; patience_ms: for how long. */
+tr_status tr_lobby_open(int listener, int threads, int room, bool tls, int64_t patience_ms, tr_lobby **out,
                         tr_error *err);
 /* An eventfd of the caller's own, readable while somebody may be taken; -1 when there is no file left. */
 int tr_lobby_door(const tr_lobby *lobby);

@@ -13,6 +13,9 @@
 #include "http/http_internal.h"
 
 #define LISTEN_MAX  256
+#define ROOM_EACH   32 /* connections that may wait, a thread */
+#define ROOM_LEAST  64
+#define ROOM_MOST   4096
 #define SPARE_FILES 128 /* the databases, the logs, what else the process opens */
 
 /* ---- what CivetWeb asks for ---- */
@@ -40,8 +43,8 @@ static int on_tls_context(void **context, void *user_data) {
 static void open_lobby(tr_http_server *server, const struct mg_context *ctx) {
     tr_error err = {0};
     int listener = tr_civet_swap_listener(ctx, -1);
-    tr_status st = tr_lobby_open(listener, server->threads, server->tls != NULL, server->head_timeout_ms,
-                                 &server->lobby, &err);
+    tr_status st = tr_lobby_open(listener, server->threads, server->room, server->tls != NULL,
+                                 server->head_timeout_ms, &server->lobby, &err);
     int door = st == TR_OK ? tr_lobby_door(server->lobby) : -1;
     (void)tr_civet_swap_listener(ctx, door);
     if (door < 0) {
@@ -90,17 +93,25 @@ static tr_status listen_text(const tr_http_options *options, char out[LISTEN_MAX
     return TR_OK;
 }
 
-/* Each connection needs a file: CivetWeb's accept loop spins when there is none left. */
-static tr_status have_files(int needed, tr_error *err) {
+/* Each connection needs a file. Where there are not enough, fewer may wait. */
+static tr_status have_files(int threads, int *room, tr_error *err) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return tr_fail_errno(err, NULL, "getrlimit");
-    rlim_t want = (rlim_t)needed;
+    int least = threads + ROOM_LEAST + SPARE_FILES;
+    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < (rlim_t)least)
+        return tr_fail(err, TR_E_CONFIG, "threads", "needs %d open files, but the process may have only %llu",
+                       least, (unsigned long long)limit.rlim_max);
+    *room = threads * ROOM_EACH < ROOM_LEAST  ? ROOM_LEAST
+            : threads * ROOM_EACH > ROOM_MOST ? ROOM_MOST
+                                              : threads * ROOM_EACH;
+    rlim_t want = (rlim_t)(threads + *room + SPARE_FILES);
+    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < want) {
+        want = limit.rlim_max;
+        *room = (int)want - threads - SPARE_FILES;
+    }
     if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= want)
         return TR_OK;
-    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < want)
-        return tr_fail(err, TR_E_CONFIG, "threads", "needs %d open files, but the process may have only %llu",
-                       needed, (unsigned long long)limit.rlim_max);
     limit.rlim_cur = want;
     return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? TR_OK : tr_fail_errno(err, NULL, "setrlimit");
 }
@@ -115,7 +126,7 @@ static tr_status start_civet(tr_http_server *server, const tr_http_options *opti
     tr_status st = listen_text(options, listen, err);
     int queued = options->threads + TR_LOBBY_SHEDDERS; /* in CivetWeb's queue: only those let in */
     if (st == TR_OK)
-        st = have_files(queued + tr_lobby_room(options->threads) + SPARE_FILES, err);
+        st = have_files(queued, &server->room, err);
     if (st != TR_OK)
         return st;
     (void)snprintf(threads, sizeof threads, "%d", queued);

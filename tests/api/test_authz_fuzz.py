@@ -248,7 +248,7 @@ class Model:
             more.update(data=body, content_type=row.media)
         elif body is not None:
             more.update(json_body=body, content_type=MERGE if row.method == "PATCH" else None)
-        path = re.sub(r"\{(\w+)\}", lambda m: ids[m[1]], row.path) + ("?type=note" if row.path == "/v1/import" else "")
+        path = re.sub(r"\{(\w+)\}", lambda m: ids[m[1]], row.path)
         answer = case.client.request(row.method, path, **more)
         after = self.may(case, row, ids, purpose, body)
         told = f"seed {SEED}: {case.kind} {case.role} {row.method} {path} purpose={purpose} {body}: {answer.status_code} {answer.text[:300]}"
