@@ -7,6 +7,7 @@ import collections
 import json
 import os
 import pathlib
+import select
 import socket
 import subprocess
 import sys
@@ -17,12 +18,13 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from tresor_client import Client, Wire
+from tresor_client import BINARY, Client, Wire
 
 SECONDS = float(os.environ.get("TRESOR_OVERLOAD_SECONDS", "12"))
 COUNT = int(os.environ.get("TRESOR_OVERLOAD_CONNECTIONS", "2000"))
 LATENCY = 8.0  # of any request of somebody else, the 5 s until a 503 included
-MEMORY_KIB = 144 * 1024  # resident, when it is over, page caches and the pages of megabytes that were asked for included
+SANITIZED = any(name in BINARY.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
+MEMORY_KIB = (600 if SANITIZED else 144) * 1024  # resident, when it is over, page caches and the pages of megabytes that were asked for included
 THREADS = 128 if COUNT >= 1000 else 32
 SERVER_FLAGS = ("--threads", THREADS, "--request-timeout-ms", 4000, "--idle-timeout-ms", 60000, "--metrics-listen", "127.0.0.1:0")
 FOLDER = pathlib.Path(__file__).parent
@@ -198,8 +200,7 @@ def test_clients_that_never_read(world, numbers, beside):
 
 def test_a_thousand_requests_in_one_go(vault, beside):
     with Wire(vault) as wire:
-        sender = threading.Thread(target=wire.send, args=(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n" * 1000,), daemon=True)
-        sender.start()
+        wire.send(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n" * 1000)
         buffered = wire.socket.makefile("rb")
         answered = 0
         while answered < 1000:
@@ -211,7 +212,6 @@ def test_a_thousand_requests_in_one_go(vault, beside):
                     length = int(field.split(b":")[1])
             buffered.read(length)
             answered += 1
-        sender.join(10)
 
 
 HEAD = b"POST /v1/auth/sign_in HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -229,15 +229,14 @@ MONSTERS = {
 
 def meet(vault, data, answers, monster):
     with Wire(vault, timeout=30) as wire:
-        def send():
-            try:
-                wire.send(data)
-            except OSError:  # the server need not take it all
-                pass
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
+        try:
+            for at in range(0, len(data), 16384):
+                if select.select([wire.socket], [], [], 0)[0]:
+                    break  # it has answered
+                wire.send(data[at:at + 16384])
+        except OSError:  # the server need not take it all
+            pass
         answers[monster] = wire.answer("POST")
-    sender.join(30)
 
 
 def test_monsters(vault, beside):
