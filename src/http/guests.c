@@ -134,11 +134,9 @@ int tr_lobby_take(tr_lobby *lobby, struct sockaddr *peer, socklen_t *len) {
 }
 
 static tr_guest *find(const tr_lobby *lobby, int fd) {
-    tr_guest *g;
-    TAILQ_FOREACH(g, &lobby->inside, place) {
-        if (g->fd == fd && !g->at_door)
-            break;
-    }
+    tr_guest *g = TAILQ_FIRST(&lobby->inside);
+    while (g && (g->fd != fd || g->at_door))
+        g = TAILQ_NEXT(g, place);
     return g;
 }
 
@@ -207,7 +205,7 @@ tr_status tr_guests_init(tr_lobby *lobby, tr_error *err) {
 
 void tr_guests_free(tr_lobby *lobby) {
     tr_guest *g;
-    TAILQ_FOREACH(g, &lobby->leaving, door) {
+    for (g = TAILQ_FIRST(&lobby->leaving); g; g = TAILQ_NEXT(g, door)) {
         (void)close(g->fd);
     }
     free(lobby->all);

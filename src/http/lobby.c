@@ -29,7 +29,7 @@
 /* The address with the most waiting loses its oldest, a silent one first. */
 static void make_place(tr_lobby *lobby) {
     tr_guest *victim = NULL, *g;
-    TAILQ_FOREACH(g, &lobby->waiting, place) {
+    for (g = TAILQ_FIRST(&lobby->waiting); g; g = TAILQ_NEXT(g, place)) {
         int more = victim ? g->from->waiting - victim->from->waiting : 1;
         if (more > 0 || (more == 0 && g->state == TR_GUEST_SILENT && victim->state != TR_GUEST_SILENT))
             victim = g;
@@ -100,7 +100,7 @@ static tr_guest *next_in(const tr_lobby *lobby) {
     tr_guest *best = NULL, *g;
     if (!tr_lobby_crowded(lobby))
         return NULL;
-    TAILQ_FOREACH(g, &lobby->waiting, place) {
+    for (g = TAILQ_FIRST(&lobby->waiting); g; g = TAILQ_NEXT(g, place)) {
         if (g->state == TR_GUEST_READY && (!best || g->from->inside < best->from->inside))
             best = g;
     }
@@ -130,7 +130,7 @@ static void evict(tr_guest *g) {
  * peer; of no address that has less than the one that wants to come in. */
 static bool evict_for(tr_lobby *lobby, const tr_guest *guest, int64_t now) {
     tr_guest *victim = NULL, *g;
-    TAILQ_FOREACH(g, &lobby->inside, place) {
+    for (g = TAILQ_FIRST(&lobby->inside); g; g = TAILQ_NEXT(g, place)) {
         if (g->shed || !may_be_evicted(g, now) ||
             (g->from != guest->from && g->from->inside <= guest->from->inside))
             continue;
@@ -148,7 +148,7 @@ static bool evict_for(tr_lobby *lobby, const tr_guest *guest, int64_t now) {
 static void make_room(tr_lobby *lobby, const tr_guest *guest, int64_t now) {
     tr_guest *g;
     int going = 0;
-    TAILQ_FOREACH(g, &lobby->inside, place) {
+    for (g = TAILQ_FIRST(&lobby->inside); g; g = TAILQ_NEXT(g, place)) {
         going += !g->shed && g->evicted && g->state != TR_GUEST_BUSY;
     }
     while (going < atomic_load(&lobby->ready) && evict_for(lobby, guest, now))
@@ -166,7 +166,7 @@ static void look_through(tr_lobby *lobby, int64_t now) {
         else if (now - g->came >= lobby->patience_ms + (ready ? SHED_AFTER_MS : 0))
             tr_guest_drop(lobby, g);
     }
-    TAILQ_FOREACH(g, &lobby->inside, place) {
+    for (g = TAILQ_FIRST(&lobby->inside); g; g = TAILQ_NEXT(g, place)) {
         if (g->shed && g->state == TR_GUEST_HEAD && may_be_evicted(g, now))
             evict(g);
     }
