@@ -144,17 +144,30 @@ static void handle_metrics(void *context, tr_request *request, tr_response *resp
     if (response->status != 200 || strcmp(request->path, "/metrics") != 0)
         return;
     tr_http_get_stats(s->server, &stats);
-    tr_buf_printf(&response->body,
-                  "# HELP tresor_http_connections_total Connections taken.\n"
-                  "# TYPE tresor_http_connections_total counter\n"
-                  "tresor_http_connections_total %llu\n"
-                  "# HELP tresor_http_requests_total Requests taken, those that are no HTTP included.\n"
-                  "# TYPE tresor_http_requests_total counter\n"
-                  "tresor_http_requests_total %llu\n"
-                  "# HELP tresor_http_active_requests Requests that are running.\n"
-                  "# TYPE tresor_http_active_requests gauge\n"
-                  "tresor_http_active_requests %d\n",
-                  (unsigned long long)stats.connections, (unsigned long long)stats.requests, stats.active);
+    tr_buf_printf(
+        &response->body,
+        "# HELP tresor_http_connections_total Connections taken.\n"
+        "# TYPE tresor_http_connections_total counter\n"
+        "tresor_http_connections_total %llu\n"
+        "# HELP tresor_http_requests_total Requests taken, those that are no HTTP included.\n"
+        "# TYPE tresor_http_requests_total counter\n"
+        "tresor_http_requests_total %llu\n"
+        "# HELP tresor_http_active_requests Requests that are running.\n"
+        "# TYPE tresor_http_active_requests gauge\n"
+        "tresor_http_active_requests %d\n"
+        "# HELP tresor_http_waiting_connections Connections that wait for a thread, or have said nothing "
+        "whole yet.\n"
+        "# TYPE tresor_http_waiting_connections gauge\n"
+        "tresor_http_waiting_connections %d\n"
+        "# HELP tresor_http_dropped_connections_total Of them those closed without an answer: too slow, or "
+        "too many.\n"
+        "# TYPE tresor_http_dropped_connections_total counter\n"
+        "tresor_http_dropped_connections_total %llu\n"
+        "# HELP tresor_http_shed_connections_total Connections answered 503 because no thread was free.\n"
+        "# TYPE tresor_http_shed_connections_total counter\n"
+        "tresor_http_shed_connections_total %llu\n",
+        (unsigned long long)stats.connections, (unsigned long long)stats.requests, stats.active,
+        stats.lobby.waiting, (unsigned long long)stats.lobby.dropped, (unsigned long long)stats.lobby.shed);
 }
 
 /* What opens the keyring, and who gave it where several people must: *opened_by is "" otherwise. A signal may

@@ -14,6 +14,12 @@
 /* How long, in ms, CivetWeb's own waits may last before they look whether the server is to stop. */
 #define SOCKET_TIMEOUT_QUANTUM (200)
 
+/* It takes connections from the lobby: `ctx` is what its accepting function calls the context. */
+#include <sys/socket.h>
+struct mg_context;
+int tr_on_accept(const struct mg_context *ctx, struct sockaddr *peer, socklen_t *len);
+#define accept(fd, peer, len) tr_on_accept(ctx, peer, len)
+
 #include <../src/civetweb.c>
 
 #include "http/civet.h"
@@ -86,12 +92,10 @@ bool tr_civet_stopping(const struct mg_connection *conn) {
     return !STOP_FLAG_IS_ZERO(&conn->phys_ctx->stop_flag);
 }
 
-bool tr_civet_queue_waiting(const struct mg_connection *conn) {
-    struct mg_context *ctx = conn->phys_ctx;
-    (void)pthread_mutex_lock(&ctx->thread_mutex);
-    bool waiting = ctx->sq_head != ctx->sq_tail;
-    (void)pthread_mutex_unlock(&ctx->thread_mutex);
-    return waiting;
+int tr_civet_swap_listener(const struct mg_context *ctx, int fd) {
+    int listener = ctx->listening_sockets[0].sock;
+    ctx->listening_sockets[0].sock = fd;
+    return listener;
 }
 
 /* A worker that sees the stop flag takes one more connection from the queue and forgets it. */

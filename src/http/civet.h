@@ -41,8 +41,9 @@ bool tr_civet_keep_alive(const struct mg_connection *conn);
 bool tr_civet_unanswered(const struct mg_connection *conn);
 /* Is the server being stopped? */
 bool tr_civet_stopping(const struct mg_connection *conn);
-/* Is any accepted connection waiting for a thread? */
-bool tr_civet_queue_waiting(const struct mg_connection *conn);
+/* Let CivetWeb wait for `fd`, which it closes at its end, in place of its listening socket, which is ours
+ * then. */
+int tr_civet_swap_listener(const struct mg_context *ctx, int fd);
 
 /* Close the sockets that were accepted but never got a thread. Called when all threads have ended. */
 void tr_civet_close_queue(const struct mg_context *ctx);

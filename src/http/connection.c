@@ -7,8 +7,6 @@
 #include "base/clock.h"
 #include "http/http_internal.h"
 
-/* An idle connection looks this often whether another one waits for its thread. */
-#define LOOK_MS 250
 /* While others wait, a connection gives up its thread after this many requests. */
 #define TURN_REQUESTS 32
 
@@ -32,6 +30,7 @@ static void begin(tr_exchange *x, struct mg_connection *conn) {
     const struct mg_request_info *info = mg_get_request_info(conn);
     *x = (tr_exchange){.server = server,
                        .conn = conn,
+                       .guest = mg_get_user_connection_data(conn),
                        .info = info,
                        .wire = {tr_civet_socket(conn), tr_civet_ssl(conn), server->abort_event},
                        .request = {.method = "",
@@ -47,6 +46,7 @@ static void begin(tr_exchange *x, struct mg_connection *conn) {
     x->body.done = true;
     atomic_fetch_add(&server->requests, 1);
     atomic_fetch_add(&server->active, 1);
+    tr_lobby_mark(x->guest, TR_GUEST_BUSY);
 }
 
 static void end(tr_exchange *x) {
@@ -73,10 +73,12 @@ static void handle(tr_exchange *x) {
 
 /* Has this connection had its turn, while others wait for a thread? */
 static bool crowded(const tr_exchange *x) {
-    return tr_civet_served(x->conn) >= TURN_REQUESTS && tr_civet_queue_waiting(x->conn);
+    return tr_lobby_evicted(x->guest) ||
+           (tr_civet_served(x->conn) >= TURN_REQUESTS && tr_lobby_crowded(x->server->lobby));
 }
 
-/* Wait for the next request's first byte. False: none came, or the thread is needed. */
+/* Wait for the next request's first byte. False: none came. (When the thread is needed for others, the lobby
+ * ends what can be read.) */
 static bool await_next(const tr_exchange *x) {
     if (x->body.len > 0 || (x->wire.ssl && SSL_pending(x->wire.ssl) > 0))
         return true;
@@ -84,10 +86,10 @@ static bool await_next(const tr_exchange *x) {
                             {.fd = x->server->drain_event, .events = POLLIN}};
     int64_t until = tr_monotonic_ms() + x->server->idle_timeout_ms;
     for (int64_t left; (left = until - tr_monotonic_ms()) > 0;) {
-        int n = poll(fds, 2, left < LOOK_MS ? (int)left : LOOK_MS);
+        int n = poll(fds, 2, (int)left);
         if (n > 0)
             return fds[1].revents == 0;
-        if ((n < 0 && errno != EINTR) || (n == 0 && tr_civet_queue_waiting(x->conn)))
+        if (n < 0 && errno != EINTR)
             return false;
     }
     return false;
@@ -97,10 +99,14 @@ static bool await_next(const tr_exchange *x) {
 static void settle(tr_exchange *x, bool peer_goes_on) {
     bool keep = x->keep && tr_body_drain(&x->body);
     size_t leftover = keep ? tr_body_leftover(&x->body) : 0;
-    if (keep)
+    if (keep) {
+        tr_lobby_mark(x->guest, TR_GUEST_IDLE);
         keep = await_next(x);
-    else if (x->sent && (peer_goes_on || !x->body.done))
+    } else if (x->sent && (peer_goes_on || !x->body.done)) {
         tr_wire_linger(&x->wire);
+    }
+    if (keep)
+        tr_lobby_mark(x->guest, TR_GUEST_HEAD);
     tr_civet_settle(x->conn, leftover, keep);
 }
 
@@ -111,7 +117,9 @@ int tr_on_request(struct mg_connection *conn) {
     begin(&x, conn);
     const char *fault = tr_head_check(conn, &framing, &status);
     bool peer_goes_on = fault || (!framing.says_close && tr_civet_keep_alive(conn));
-    if (fault) {
+    if (tr_lobby_shed(x.guest)) {
+        refuse(&x, TR_E_BUSY, "all threads are at work");
+    } else if (fault) {
         refuse(&x, status, fault);
     } else {
         x.request.method = x.info->request_method;
@@ -151,6 +159,8 @@ int tr_on_error(struct mg_connection *conn, int status, const char *message) {
         refuse(&x, TR_E_HEADERS, "the request line and the header fields are too large");
     else if (!parsed && tr_civet_stopping(conn))
         refuse(&x, TR_E_DRAINING, "no new requests are taken");
+    else if (!parsed && tr_lobby_evicted(x.guest))
+        refuse(&x, TR_E_BUSY, "the header fields came too slowly while others waited");
     else if (!parsed && tr_civet_age_ms(conn) >= x.server->head_timeout_ms)
         refuse(&x, TR_E_TIMEOUT, "the header fields did not arrive in time");
     else if (status == 400 && tr_head_unknown_method(conn)) {
@@ -165,9 +175,14 @@ int tr_on_error(struct mg_connection *conn, int status, const char *message) {
     return 0; /* answered; CivetWeb ends the connection */
 }
 
+int tr_on_accept(const struct mg_context *ctx, struct sockaddr *peer, socklen_t *len) {
+    const tr_http_server *server = mg_get_user_data(ctx);
+    return tr_lobby_take(server->lobby, peer, len);
+}
+
 int tr_on_open(const struct mg_connection *conn, void **data) {
-    (void)data;
     tr_http_server *server = mg_get_user_data(mg_get_context(conn));
+    *data = tr_lobby_find(server->lobby, tr_civet_socket(conn));
     atomic_fetch_add(&server->connections, 1);
     return 0;
 }
@@ -183,4 +198,6 @@ void tr_on_close(const struct mg_connection *closing) {
             tr_wire_linger(&x.wire);
     }
     tr_civet_wipe(conn);
+    tr_http_server *server = mg_get_user_data(mg_get_context(conn));
+    tr_lobby_leave(server->lobby, tr_civet_socket(conn));
 }

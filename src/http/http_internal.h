@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "http/civet.h"
+#include "http/lobby.h"
 #include "http/server.h"
 #include "http/wire.h"
 
@@ -19,6 +20,8 @@ typedef struct tr_tls tr_tls;
 struct tr_http_server {
     struct mg_context *civet;
     tr_tls *tls; /* NULL: plain */
+    tr_lobby *lobby;
+    int threads, room; /* room: for connections that wait for one */
     tr_handler handler;
     void *context;
     int64_t request_timeout_ms, idle_timeout_ms;
@@ -92,6 +95,7 @@ size_t tr_body_leftover(tr_body *body);
 typedef struct tr_exchange {
     tr_http_server *server;
     struct mg_connection *conn;
+    tr_guest *guest;
     const struct mg_request_info *info;
     tr_wire wire;
     tr_request request;
@@ -110,6 +114,8 @@ void tr_problem(tr_response *response, const tr_uuid *id, tr_status status, cons
 int tr_on_request(struct mg_connection *conn);
 int tr_on_error(struct mg_connection *conn, int status, const char *message);
 int tr_on_open(const struct mg_connection *conn, void **data);
+/* In accept's place. */
+int tr_on_accept(const struct mg_context *ctx, struct sockaddr *peer, socklen_t *len);
 void tr_on_close(const struct mg_connection *conn);
 
 /* ---- TLS (tls.c) ---- */

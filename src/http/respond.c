@@ -12,7 +12,8 @@
 #include "http/http_internal.h"
 
 #define SINK_BYTES 16384 /* one TLS record */
-/* A peer has the request's time to take the answer, and one second more for each of these. */
+/* A peer has the request's time to take the answer, and one second more for each of these that it took: never
+ * more in hand than the request's time, so that who stops reading a large answer does not keep its thread. */
 #define SLOWEST_BYTES_PER_SECOND 8192
 
 typedef struct sink {
@@ -27,6 +28,9 @@ typedef struct sink {
 static void flush(sink *s) {
     if (!s->failed && s->len && !tr_wire_write(s->wire, s->bytes, s->len, &s->budget))
         s->failed = true;
+    s->budget += (int64_t)s->len * 1000000 / SLOWEST_BYTES_PER_SECOND;
+    if (s->budget > s->budget_most)
+        s->budget = s->budget_most;
     if (s->len > s->most)
         s->most = s->len;
     s->len = 0;
@@ -87,10 +91,6 @@ static void put_chunk(sink *s, const char *bytes, size_t n) {
 
 static tr_status write_streamed(void *context, const void *bytes, size_t n, tr_error *err) {
     sink *s = context;
-    /* Who reads as fast as one must has the request's time anew, however long the body is. */
-    s->budget += (int64_t)n * 1000000 / SLOWEST_BYTES_PER_SECOND;
-    if (s->budget > s->budget_most)
-        s->budget = s->budget_most;
     put_chunk(s, bytes, n);
     return s->failed ? tr_fail(err, TR_E_TIMEOUT, NULL, "the client is gone, or reads too slowly") : TR_OK;
 }
@@ -212,9 +212,7 @@ void tr_respond(tr_exchange *x, tr_response *response) {
     int64_t file_len = response->body_fd >= 0 ? response->body_fd_len : 0;
     __attribute__((uninitialized)) sink s; /* the compiler's zeros in 16 KiB are a cost of each answer */
     s.wire = &x->wire;
-    s.budget = x->server->request_timeout_ms * 1000 +
-               ((int64_t)response->body.len + file_len) * 1000000 / SLOWEST_BYTES_PER_SECOND;
-    s.budget_most = s.budget;
+    s.budget = s.budget_most = x->server->request_timeout_ms * 1000;
     s.len = s.most = 0;
     s.failed = false;
     s.chunked = chunked;
@@ -241,6 +239,7 @@ static const struct {
     {TR_E_BAD_REQUEST, 400, "The request is not valid"},
     {TR_E_TIMEOUT, 408, "The request took too long to arrive"},
     {TR_E_HEADERS, 431, "The headers are too large"},
+    {TR_E_BUSY, 503, "Too much is asked for at once"},
     {TR_E_DRAINING, 503, "The vault is shutting down"},
     {TR_E_NOMEM, 503, "Out of memory"},
 };

@@ -13,6 +13,9 @@
 #include "http/http_internal.h"
 
 #define LISTEN_MAX  256
+#define ROOM_EACH   32 /* connections that may wait, a thread */
+#define ROOM_LEAST  64
+#define ROOM_MOST   4096
 #define SPARE_FILES 128 /* the databases, the logs, what else the process opens */
 
 /* ---- what CivetWeb asks for ---- */
@@ -36,12 +39,29 @@ static int on_tls_context(void **context, void *user_data) {
     return 1;
 }
 
+/* The lobby takes CivetWeb's listening socket; CivetWeb waits at the lobby's door instead. */
+static void open_lobby(tr_http_server *server, const struct mg_context *ctx) {
+    tr_error err = {0};
+    int listener = tr_civet_swap_listener(ctx, -1);
+    tr_status st = tr_lobby_open(listener, server->threads, server->room, server->tls != NULL,
+                                 server->head_timeout_ms, &server->lobby, &err);
+    int door = st == TR_OK ? tr_lobby_door(server->lobby) : -1;
+    (void)tr_civet_swap_listener(ctx, door);
+    if (door < 0) {
+        (void)snprintf(server->start_fault, sizeof server->start_fault,
+                       "no connection can be accepted: %.150s", st == TR_OK ? "no file is left" : err.what);
+        tr_lobby_free(server->lobby);
+        server->lobby = NULL;
+    }
+}
+
 /* The addresses are bound, the threads not yet started. */
 static void on_bound(const struct mg_context *ctx) {
     struct mg_server_port port;
     tr_http_server *server = mg_get_user_data(ctx);
     if (mg_get_server_ports(ctx, 1, &port) == 1)
         server->port = port.port;
+    open_lobby(server, ctx);
 }
 
 /* ---- starting ---- */
@@ -73,17 +93,25 @@ static tr_status listen_text(const tr_http_options *options, char out[LISTEN_MAX
     return TR_OK;
 }
 
-/* Each connection needs a file: CivetWeb's accept loop spins when there is none left. */
-static tr_status have_files(int needed, tr_error *err) {
+/* Each connection needs a file. Where there are not enough, fewer may wait. */
+static tr_status have_files(int threads, int *room, tr_error *err) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return tr_fail_errno(err, NULL, "getrlimit");
-    rlim_t want = (rlim_t)needed;
+    int least = threads + ROOM_LEAST + SPARE_FILES;
+    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < (rlim_t)least)
+        return tr_fail(err, TR_E_CONFIG, "threads", "needs %d open files, but the process may have only %llu",
+                       least, (unsigned long long)limit.rlim_max);
+    *room = threads * ROOM_EACH < ROOM_LEAST  ? ROOM_LEAST
+            : threads * ROOM_EACH > ROOM_MOST ? ROOM_MOST
+                                              : threads * ROOM_EACH;
+    rlim_t want = (rlim_t)(threads + *room + SPARE_FILES);
+    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < want) {
+        want = limit.rlim_max;
+        *room = (int)want - threads - SPARE_FILES;
+    }
     if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= want)
         return TR_OK;
-    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < want)
-        return tr_fail(err, TR_E_CONFIG, "threads", "needs %d open files, but the process may have only %llu",
-                       needed, (unsigned long long)limit.rlim_max);
     limit.rlim_cur = want;
     return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? TR_OK : tr_fail_errno(err, NULL, "setrlimit");
 }
@@ -96,12 +124,12 @@ static tr_status start_civet(tr_http_server *server, const tr_http_options *opti
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     char listen[LISTEN_MAX], threads[16], queue[16], timeout[24], buffer[16], fault[128] = "";
     tr_status st = listen_text(options, listen, err);
-    int queued = options->threads < 64 ? 64 : options->threads;
+    int queued = options->threads + TR_LOBBY_SHEDDERS; /* in CivetWeb's queue: only those let in */
     if (st == TR_OK)
-        st = have_files(options->threads + queued + SPARE_FILES, err);
+        st = have_files(queued, &server->room, err);
     if (st != TR_OK)
         return st;
-    (void)snprintf(threads, sizeof threads, "%d", options->threads);
+    (void)snprintf(threads, sizeof threads, "%d", queued);
     (void)snprintf(queue, sizeof queue, "%d", queued);
     (void)snprintf(timeout, sizeof timeout, "%lld", (long long)server->head_timeout_ms);
     (void)snprintf(buffer, sizeof buffer, "%d", TR_BUFFER_BYTES);
@@ -145,7 +173,7 @@ static tr_status start_civet(tr_http_server *server, const tr_http_options *opti
     pthread_mutex_lock(&server->mutex);
     server->starting = false;
     pthread_mutex_unlock(&server->mutex);
-    if (!server->civet)
+    if (!server->civet || !server->lobby)
         return tr_fail(err, TR_E_CONFIG, "listen", "%s",
                        server->start_fault[0] ? server->start_fault : fault);
     if (server->start_fault[0]) /* it serves, but with fewer threads than asked for */
@@ -178,6 +206,7 @@ tr_status tr_http_start(const tr_http_options *options, tr_http_server **out, tr
     server->request_timeout_ms = options->request_timeout_ms;
     server->head_timeout_ms =
         options->request_timeout_ms < TR_HEAD_MAX_MS ? options->request_timeout_ms : TR_HEAD_MAX_MS;
+    server->threads = options->threads;
     server->idle_timeout_ms = options->idle_timeout_ms;
     TR_TRY(init_events(server, err));
     if (options->tls)
@@ -220,6 +249,7 @@ static void *run_stop(void *argument) {
 static bool begin_stop(tr_http_server *server) {
     atomic_store(&server->draining, true);
     raise_event(server->drain_event);
+    tr_lobby_shut(server->lobby);
     if (!server->stopping && server->civet)
         server->stopping = pthread_create(&server->stopper, NULL, run_stop, server) == 0;
     return server->stopping;
@@ -251,6 +281,7 @@ void tr_http_stop(tr_http_server *server) {
         (void)pthread_join(server->stopper, NULL);
     else
         mg_stop(server->civet);
+    tr_lobby_free(server->lobby);
     tr_tls_free(server->tls);
     if (server->drain_event >= 0)
         (void)close(server->drain_event);
@@ -267,4 +298,5 @@ void tr_http_get_stats(const tr_http_server *server, tr_http_stats *out) {
     out->responses_4xx = atomic_load(&server->responses_4xx);
     out->responses_5xx = atomic_load(&server->responses_5xx);
     out->active = atomic_load(&server->active);
+    tr_lobby_get_stats(server->lobby, &out->lobby);
 }

@@ -13,6 +13,7 @@
 
 #include "api/message.h"
 #include "base/status.h"
+#include "http/lobby.h"
 
 typedef struct tr_http_server tr_http_server;
 
@@ -50,6 +51,7 @@ tr_status tr_tls_check(const char *cert_file, const char *key_file, int64_t *exp
 typedef struct tr_http_stats {
     uint64_t connections, requests, responses_4xx, responses_5xx;
     int active;
+    tr_lobby_stats lobby;
 } tr_http_stats;
 void tr_http_get_stats(const tr_http_server *server, tr_http_stats *out);
 
