@@ -1,5 +1,5 @@
-/* A fresh folder of a test's own, under $TMPDIR: tests/run names a file system in memory, since what is flushed has no disk to
- * outlive here. */
+/* A fresh folder of a test's own, under $TMPDIR: tests/run names a file system in memory, since what is
+ * flushed has no disk to outlive here. */
 #ifndef TR_TEST_SCRATCH_H
 #define TR_TEST_SCRATCH_H
 
