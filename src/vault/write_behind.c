@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define BLOCK ((size_t)128 * 1024) /* with 1 MiB the same bytes cost the kernel more than twice the time */
-#define RING  16
+#define BLOCK ((size_t)64 * 1024) /* with 1 MiB the same bytes cost the kernel more than twice the time */
+#define RING  32
 /* What was written is sent to the disk in such pieces while the file grows. Else all of it would be sent at
  * the end, and the vault's own flushes on the same disk would wait for it. */
 #define FLUSH_STEP ((off_t)4 * 1024 * 1024)
