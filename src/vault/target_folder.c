@@ -1,5 +1,6 @@
 /* A folder: files that are written under another name, flushed, and renamed. */
 #include "vault/target_internal.h"
+#include "vault/write_behind.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,11 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What was written is sent to the disk in such pieces while the file grows. Else all of it would be sent at
- * the end, and the vault's own flushes on the same disk would wait for it. */
-#define FLUSH_STEP ((off_t)4 * 1024 * 1024)
-#define IN_FLIGHT  (4 * FLUSH_STEP)
-#define PART       ".part-" /* the beginning of an unfinished file's name */
+#define PART ".part-" /* the beginning of an unfinished file's name */
 
 typedef struct folder {
     tr_target base;
@@ -27,7 +24,7 @@ typedef struct file {
     tr_target_file base;
     const folder *in;
     int fd;
-    off_t written, sent, awaited;
+    tr_write_behind *behind;
     char name[128], part[144];
 } file;
 
@@ -100,6 +97,13 @@ static void part_name(file *f) {
     (void)snprintf(f->part, sizeof f->part, "%.*s" PART "%s", len, f->name, f->name + len);
 }
 
+static void let_go(file *f) {
+    tr_write_behind_free(f->behind);
+    if (f->fd >= 0)
+        close(f->fd);
+    free(f);
+}
+
 static tr_status begin(tr_target *target, const char *name, tr_target_file **out, tr_error *err) {
     const folder *t = of(target);
     file *f = calloc(1, sizeof *f);
@@ -110,48 +114,23 @@ static tr_status begin(tr_target *target, const char *name, tr_target_file **out
     (void)snprintf(f->name, sizeof f->name, "%s", name);
     part_name(f);
     f->fd = openat(t->fd, f->part, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (f->fd < 0) {
-        tr_status st = tr_fail_errno(err, t->folder, "cannot write to the backup folder");
-        free(f);
-        return st;
-    }
-    *out = &f->base;
-    return TR_OK;
+    tr_status st = f->fd >= 0 ? tr_write_behind_new(f->fd, t->folder, &f->behind, err)
+                              : tr_fail_errno(err, t->folder, "cannot write to the backup folder");
+    if (st == TR_OK)
+        *out = &f->base;
+    else
+        let_go(f);
+    return st;
 }
 
-int tr_folder_file_fd(const tr_target_file *f) {
-    return ((const file *)(const void *)f)->fd;
-}
-
-/* Begin with the newest piece, and wait for the one that was begun four before it: the disk has work at any
- * time, and who flushes the log of a commit meanwhile waits for a few of ours only. */
-static void send_on(file *f) {
-    if (f->written - f->sent < FLUSH_STEP)
-        return;
-    (void)sync_file_range(f->fd, f->sent, f->written - f->sent, SYNC_FILE_RANGE_WRITE);
-    f->sent = f->written;
-    if (f->sent > IN_FLIGHT)
-        (void)sync_file_range(f->fd, f->awaited, f->sent - IN_FLIGHT - f->awaited,
-                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                                  SYNC_FILE_RANGE_WAIT_AFTER);
-    f->awaited = f->sent > IN_FLIGHT ? f->sent - IN_FLIGHT : 0;
+tr_status tr_folder_file_end(tr_target_file *base, int *fd, tr_error *err) {
+    const file *f = file_of(base);
+    *fd = f->fd;
+    return tr_write_behind_end(f->behind, err);
 }
 
 static tr_status write_file(tr_target_file *base, tr_bytes bytes, tr_error *err) {
-    file *f = file_of(base);
-    const char *at = bytes.data;
-    for (size_t left = bytes.len; left > 0;) {
-        ssize_t n = write(f->fd, at, left);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return tr_fail_errno(err, f->in->folder, "cannot write to the backup folder");
-        at += n;
-        left -= (size_t)n;
-        f->written += n;
-    }
-    send_on(f);
-    return TR_OK;
+    return tr_write_behind_put(file_of(base)->behind, bytes, err);
 }
 
 static tr_status flush_folder_of(const file *f, tr_error *err) {
@@ -168,17 +147,11 @@ static tr_status flush_folder_of(const file *f, tr_error *err) {
     return st;
 }
 
-static void let_go(file *f) {
-    if (f->fd >= 0)
-        close(f->fd);
-    free(f);
-}
-
 static tr_status commit(tr_target_file *base, tr_error *err) {
     file *f = file_of(base);
     const char *path = f->in->folder;
-    tr_status st = TR_OK;
-    if (fsync(f->fd) != 0)
+    tr_status st = tr_write_behind_end(f->behind, err);
+    if (st == TR_OK && fsync(f->fd) != 0)
         st = tr_fail_errno(err, path, "cannot flush what was written to the backup folder");
     int fd = f->fd;
     f->fd = -1;

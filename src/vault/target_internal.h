@@ -43,8 +43,9 @@ struct tr_target_source {
 };
 
 /* ---- target_folder.c ---- */
-/* The open file, to read what was written; it lies under a name of its own until it is committed. */
-int tr_folder_file_fd(const tr_target_file *file);
+/* All is written; `fd` is the open file, to read it. It lies under a name of its own until it is committed.
+ */
+tr_status tr_folder_file_end(tr_target_file *file, int *fd, tr_error *err);
 /* Is this in the folder? */
 bool tr_folder_has(const tr_target *target, const char *name);
 

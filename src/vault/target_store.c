@@ -122,8 +122,10 @@ static void give_up(tr_target_file *base) {
  * copy are not to stay either. */
 static tr_status upload(file *f, tr_error *err) {
     _Atomic bool *left = tr_spool_keys_left(f->in->spool);
-    tr_status st =
-        tr_s3_put_file(f->in->s3, f->name, tr_folder_file_fd(f->inner), f->base.written, true, err);
+    int fd;
+    tr_status st = tr_folder_file_end(f->inner, &fd, err);
+    if (st == TR_OK)
+        st = tr_s3_put_file(f->in->s3, f->name, fd, f->base.written, true, err);
     if (st != TR_OK)
         *left = true;
     if (st == TR_OK && *left)

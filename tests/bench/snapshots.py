@@ -93,8 +93,9 @@ def cpu_seconds(vault):
 
 
 def rates(world, folder):
-    for _ in range(3):
+    for _ in range(5):
         gcm, combined = openssl_bounds()
+        os.sync()  # as before cp
         before, cpu = world.vault.server.rss_kib()[0], cpu_seconds(world.vault)
         with Watch(lambda: world.vault.server.rss_kib()[0]) as resident:
             rate, made = take(world, "full")
@@ -164,7 +165,7 @@ def restored(vault, folder):
 
 def main(folder):
     (folder / "backup").mkdir()
-    flags = ["--backup-dir", folder / "backup", "--backup-every-s", "0", "--backup-keep-last", "2", "--backup-keep-daily", "0",
+    flags = ["--backup-dir", folder / "backup", "--backup-every-s", "0", "--backup-keep-last", "5", "--backup-keep-daily", "0",
              "--backup-keep-weekly", "0", "--backup-keep-monthly", "0", "--metrics-listen", "127.0.0.1:0"]
     vault = Vault(folder, *flags).start()
     try:
