@@ -44,7 +44,7 @@ class Guide:
         text = "".join(blocks(self.name)).replace("\\\n", "")
         return [line for line in text.splitlines() if line.strip()]
 
-    def run(self, replaced=None):
+    def run(self, replaced=None, **settings):
         """{command: output}, with these texts of the guide replaced. What it leaves running is ended by its id."""
         replaced = {"https://127.0.0.1:8443": self.url, **(replaced or {})}
         script = ["trap '[ -z \"${server:-}\" ] || kill $server 2>/dev/null' EXIT"]
@@ -54,7 +54,7 @@ class Guide:
             for shown, instead in replaced.items():
                 real = real.replace(shown, instead)
             script += [real, f"code=$?; printf '\\n@@ %s\\n' $code; [ $code {wanted} 0 ] || exit 1"]
-        env = environment(TRESOR_LISTEN=f"127.0.0.1:{self.port}", PATH=f"{self.folder / 'build'}:{os.environ['PATH']}")
+        env = environment(TRESOR_LISTEN=f"127.0.0.1:{self.port}", PATH=f"{self.folder / 'build'}:{os.environ['PATH']}", **settings)
         file, log = self.folder / "guide.sh", self.folder / "guide.log"
         file.write_text("\n".join(script) + "\n")
         with open(log, "w") as out:

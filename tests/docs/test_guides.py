@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cli_tools import make_certificate, wait_until
+from fake_s3 import SECRET, store, store_process  # noqa: F401 (fixtures)
 from guide import DOCS, Guide, blocks, free_port
 from tresor_client import Server, run_tresor
 
@@ -83,6 +84,16 @@ def test_operate(tmp_path):
     for rule in yaml.safe_load((DOCS / "examples" / "alerts.yaml").read_text())["groups"][0]["rules"]:
         for name in re.findall(r"tresor_\w+", rule["expr"]):
             assert f"\n{name} " in told, f"{rule['alert']}: there is no {name}"
+
+
+def test_store(tmp_path, store):
+    guide = Guide("store.md", tmp_path, free_port())
+    done = guide.run({"https://s3.eu-central-1.amazonaws.com/BUCKET/PREFIX": store.url, "echo SECRET": f"echo {SECRET}",
+                      "eu-central-1": "us-east-1", "= ID": "= S3RVER", "ACCESS_KEY=ID": "ACCESS_KEY=S3RVER"},
+                     TRESOR_BACKUP_S3_CA=str(store.cert))
+    assert '"state":"good"' in output(done, "tresor backup drill")
+    report = json.loads(output(done, "cat restored/restore-report.json"))
+    assert report["segments"] >= 0 and report["sessions_ended"] >= 1
 
 
 def test_the_unit_starts_what_there_is():
