@@ -17,8 +17,8 @@
 /* It takes connections from the lobby: `ctx` is what its accepting function calls the context. */
 #include <sys/socket.h>
 struct mg_context;
-int tr_on_accept(const struct mg_context *ctx, struct sockaddr *peer, socklen_t *len);
-#define accept(fd, peer, len) tr_on_accept(ctx, peer, len)
+int tr_on_accept(const struct mg_context *ctx, int fd, struct sockaddr *peer, socklen_t *len);
+#define accept(fd, peer, len) tr_on_accept(ctx, fd, peer, len)
 
 #include <../src/civetweb.c>
 

@@ -115,7 +115,7 @@ int tr_on_request(struct mg_connection *conn);
 int tr_on_error(struct mg_connection *conn, int status, const char *message);
 int tr_on_open(const struct mg_connection *conn, void **data);
 /* In accept's place. */
-int tr_on_accept(const struct mg_context *ctx, struct sockaddr *peer, socklen_t *len);
+int tr_on_accept(const struct mg_context *ctx, int fd, struct sockaddr *peer, socklen_t *len);
 void tr_on_close(const struct mg_connection *conn);
 
 /* ---- TLS (tls.c) ---- */

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 
 #define LINGER_US    ((tr_budget)1000000)
-#define LINGER_BYTES ((size_t)1024 * 1024)
+#define LINGER_BYTES ((size_t)4 * 1024 * 1024)
 
 bool tr_wire_wait(const tr_wire *wire, short events, tr_budget *budget) {
     struct pollfd fds[2] = {{.fd = wire->fd, .events = events}, {.fd = wire->abort_event, .events = POLLIN}};

@@ -104,6 +104,16 @@ def test_what_is_left_of_a_vault_stays(tmp_path, name):
     assert (data / name).read_bytes() == b"what is left" and set(os.listdir(data)) <= {name, "lock"}
 
 
+def test_a_name_that_leaves_no_room_for_the_making_is_refused(tmp_path):
+    """511 bytes are the most that `data` may have; beside it lies what is being made, under a longer name."""
+    parent = tmp_path / ("a" * 200) / ("b" * (506 - len(str(tmp_path)) - 203))
+    parent.mkdir(parents=True)
+    data = parent / "data"
+    assert len(str(data)) == 510
+    done = run_tresor("serve", "--init", "yes", "--data", data, "--listen", "127.0.0.1:0", check=2)
+    assert "name is too long" in done.stderr and list(parent.iterdir()) == []
+
+
 def test_check_says_that_one_will_be_made(tmp_path):
     data = tmp_path / "data"
     data.mkdir(mode=0o700)

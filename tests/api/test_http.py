@@ -469,6 +469,13 @@ def test_sigterm_drains(fresh_vault):
     assert not stopper.is_alive() and fresh_vault.server.process.returncode == 0
 
 
+def test_who_sends_far_too_much_still_gets_the_answer(vault):
+    """A close with unread input would be a reset, which takes the answer away from a client that is still sending."""
+    for _ in range(10):
+        answer = Anonymous(vault).raw("POST", "/v1/auth/sign_in", data=b"[" * 3000000, headers={"Content-Type": "application/json"})
+        expect_problem(answer, 413, "content-too-large")
+
+
 @pytest.mark.flags("--threads", "1000")
 def test_each_of_many_threads_serves(fresh_vault):
     """As many connections at once as one address may have threads: OpenSSL keeps generators for each among the secrets."""

@@ -67,7 +67,10 @@ static int on_request(struct mg_connection *conn) {
     return mg_write(conn, answer.bytes, answer.len) == (int)answer.len ? 200 : 500;
 }
 
-static int on_tls_context(void **context, void *tls) {
+static tr_tls *tls;
+
+static int on_tls_context(void **context, void *none) {
+    (void)none;
     *context = tr_tls_context(tls);
     return 1;
 }
@@ -75,7 +78,6 @@ static int on_tls_context(void **context, void *tls) {
 static int serve(const char *dir, const char *threads, size_t len) {
     char cert[512], key[512], buffer[16];
     bool made;
-    tr_tls *tls = NULL;
     tr_error err = {0};
     sigset_t ends;
     int sig;
@@ -115,7 +117,7 @@ static int serve(const char *dir, const char *threads, size_t len) {
                               NULL};
     struct mg_callbacks callbacks = {.begin_request = on_request, .external_ssl_ctx = on_tls_context};
     mg_init_library(MG_FEATURES_DEFAULT);
-    struct mg_context *civet = mg_start(&callbacks, tls, settings);
+    struct mg_context *civet = mg_start(&callbacks, NULL, settings);
     struct mg_server_port port;
     if (!civet || mg_get_server_ports(civet, 1, &port) != 1)
         return fail("serve", "CivetWeb does not start");

@@ -216,7 +216,7 @@ static void test_failed_creation_gives_no_shares(void **state) {
 static void test_text(void **state) {
     (void)state;
     for (int i = 0; i < N; i++) {
-        char head[8];
+        char head[24];
         int number = 0;
         (void)snprintf(head, sizeof head, "S%02dK%02d-", i + 1, K);
         assert_int_equal(shares[i].len, TR_SHARE_TEXT_LEN);
