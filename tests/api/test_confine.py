@@ -88,7 +88,7 @@ def test_root_becomes_the_user_of_run_as(open_folder):
     backup.mkdir()
     give(vault.data, "nobody")
     give(backup, "nobody")
-    vault.server.flags += ["--backup-dir", str(backup)]
+    vault.server.flags += ["--backup-dir", str(backup), "--backup-every-s", "0"]
     vault.server.env = NO_LEAK_CHECK
     vault.start()
     try:
