@@ -28,7 +28,9 @@ enum kind { TEXT, BOOL, NUMBER, LEVEL };
       "a file with the keyring's passphrase, or the HSM's PIN; empty: the systemd credential "               \
       "tresor-keyring, else "                                                                                \
       "keyring.passphrase in the data folder")                                                               \
-    X(threads, NUMBER, "128", 4, 1024, "connections served at once")                                         \
+    X(threads, NUMBER, "128", 4, 1024,                                                                       \
+      "connections served at once, from one address at most three quarters of them; "                        \
+      "32 times as many may wait")                                                                           \
     X(max_body_bytes, NUMBER, "1048576", 1024, 64 * 1024 * 1024,                                             \
       "largest JSON body, and largest line of an import")                                                    \
     X(request_timeout_ms, NUMBER, "30000", 100, 3600000, "time to read one request")                         \
