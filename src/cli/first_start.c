@@ -88,9 +88,7 @@ static tr_status make(const tr_config *config, const places *p, tr_error *err) {
     tr_keyring_spec spec = {.provider = "file", .passphrase = &passphrase};
     char lock[PATH_MAX];
     tr_status st = TR_OK;
-    int len = snprintf(at.data, sizeof at.data, "%s", p->making);
-    if (len < 0 || (size_t)len >= sizeof at.data)
-        TR_TRY(tr_fail(err, TR_E_CONFIG, "data", "the name of the data folder is too long"));
+    (void)snprintf(at.data, sizeof at.data, "%s", p->making);
     (void)snprintf(lock, sizeof lock, "%s/lock", p->making);
     TR_TRY(check_free(config, err));
     TR_TRY(tr_scratch_make(p->making, err));

@@ -29,24 +29,18 @@ static tr_status open_store(tr_snapshots *state, const tr_config *config, tr_err
 }
 
 tr_status tr_snapshots_new(const tr_config *config, tr_snapshots **out, tr_error *err) {
-    pthread_condattr_t attributes;
     tr_snapshots *state = calloc(1, sizeof *state);
     *out = NULL;
-    if (!state || pthread_condattr_init(&attributes) != 0) {
+    tr_status st =
+        state ? tr_monotonic_cond(&state->changed, err) : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    if (st != TR_OK) {
         free(state);
-        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
-    }
-    bool ready = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-                 pthread_cond_init(&state->changed, &attributes) == 0;
-    pthread_condattr_destroy(&attributes);
-    if (!ready) {
-        free(state);
-        return tr_fail(err, TR_E_INTERNAL, NULL, "no condition to wait for");
+        return st;
     }
     pthread_mutex_init(&state->mutex, NULL);
     pthread_mutex_init(&state->log_mutex, NULL);
     state->begun_at = tr_monotonic_ms();
-    tr_status st = open_store(state, config, err);
+    st = open_store(state, config, err);
     if (st == TR_OK)
         *out = state;
     else
