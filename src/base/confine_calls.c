@@ -20,11 +20,10 @@ static const char *const needed[] = {
     /* files */
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "open", "openat", "close",
     "close_range", "stat", "fstat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2",
-    "lseek", "fcntl", "flock", "fsync", "fdatasync", "sync_file_range", "ftruncate", "truncate", "fallocate",
-    "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "link", "linkat",
-    "readlink", "readlinkat", "chmod", "fchmod", "fchmodat", "fchown", "getcwd", "getdents64", "umask",
-    "utimensat", "statfs", "fstatfs", "fadvise64", "copy_file_range", "sendfile", "dup", "dup2", "dup3",
-    "pipe", "pipe2",
+    "lseek", "fcntl", "flock", "fsync", "fdatasync", "ftruncate", "truncate", "fallocate", "rename",
+    "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "link", "linkat", "readlink",
+    "readlinkat", "chmod", "fchmod", "fchmodat", "fchown", "getcwd", "getdents64", "umask", "utimensat",
+    "statfs", "fstatfs", "fadvise64", "copy_file_range", "sendfile", "dup", "dup2", "dup3", "pipe", "pipe2",
     /* memory */
     "munmap", "mremap", "madvise", "brk", "mlock", "mlock2", "munlock", "msync", "mincore", "membarrier",
     /* connections */

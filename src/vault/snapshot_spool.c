@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "vault/remove_file.h"
 #include "vault/snapshots_internal.h"
 
 struct tr_spool {
@@ -42,7 +43,7 @@ static tr_status tidy(const char *folder, struct counting *c, tr_error *err) {
     for (const struct dirent *entry; (entry = readdir(list));) {
         const char *name = entry->d_name;
         if (strncmp(name, ".part-", 6) == 0)
-            (void)unlinkat(dirfd(list), name, 0);
+            (void)tr_remove_file(dirfd(list), name);
         else if (fstatat(dirfd(list), name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode)) {
             c->files++;
             c->bytes += info.st_size;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "store/store.h"
+#include "vault/remove_file.h"
 
 /* ---- verify ---- */
 
@@ -196,7 +197,7 @@ static tr_status remove_files(const char *folder, tr_error *err) {
     for (const struct dirent *entry; st == TR_OK && (entry = readdir(list));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        if (unlinkat(dirfd(list), entry->d_name, 0) != 0 && errno != ENOENT)
+        if (tr_remove_file(dirfd(list), entry->d_name) != 0 && errno != ENOENT)
             st = tr_fail_errno(err, folder, "cannot empty the folder");
     }
     closedir(list);

@@ -1,4 +1,5 @@
 /* A folder: files that are written under another name, flushed, and renamed. */
+#include "vault/remove_file.h"
 #include "vault/target_internal.h"
 #include "vault/write_behind.h"
 
@@ -160,7 +161,7 @@ static tr_status commit(tr_target_file *base, tr_error *err) {
     if (st == TR_OK && renameat(f->in->fd, f->part, f->in->fd, f->name) != 0)
         st = tr_fail_errno(err, path, "cannot put the new file in place in the backup folder");
     if (st != TR_OK)
-        (void)unlinkat(f->in->fd, f->part, 0);
+        (void)tr_remove_file(f->in->fd, f->part);
     else
         st = flush_folder_of(f, err);
     let_go(f);
@@ -169,13 +170,13 @@ static tr_status commit(tr_target_file *base, tr_error *err) {
 
 static void give_up(tr_target_file *base) {
     file *f = file_of(base);
-    (void)unlinkat(f->in->fd, f->part, 0);
+    (void)tr_remove_file(f->in->fd, f->part);
     let_go(f);
 }
 
 static tr_status remove_file(tr_target *target, const char *name, tr_error *err) {
     const folder *t = of(target);
-    if (unlinkat(t->fd, name, 0) == 0)
+    if (tr_remove_file(t->fd, name) == 0)
         return TR_OK;
     return errno == ENOENT ? tr_fail(err, TR_E_NOT_FOUND, NULL, "there is no such snapshot")
                            : tr_fail_errno(err, t->folder, "cannot remove a file of the backup folder");
@@ -209,6 +210,7 @@ static tr_status read_at(int at, const char *name, tr_target_source **out, tr_er
         close_source(&s->base);
         return st;
     }
+    tr_keep_removed(s->fd);
     s->base.size = info.st_size;
     (void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     *out = &s->base;
@@ -301,7 +303,7 @@ static tr_status sweep(tr_target *target, tr_error *err) {
         return st;
     for (const struct dirent *entry; (entry = readdir(list));) {
         if (strncmp(entry->d_name, PART, strlen(PART)) == 0)
-            (void)unlinkat(dirfd(list), entry->d_name, 0);
+            (void)tr_remove_file(dirfd(list), entry->d_name);
     }
     closedir(list);
     return TR_OK;

@@ -8,12 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define BLOCK ((size_t)64 * 1024) /* with 1 MiB the same bytes cost the kernel more than twice the time */
-#define RING  32
-/* What was written is sent to the disk in such pieces while the file grows. Else all of it would be sent at
- * the end, and the vault's own flushes on the same disk would wait for it. */
-#define FLUSH_STEP ((off_t)4 * 1024 * 1024)
-#define IN_FLIGHT  (4 * FLUSH_STEP)
+#define BLOCK ((size_t)256 * 1024)
+#define RING  8
 
 struct tr_write_behind {
     int fd;
@@ -22,8 +18,6 @@ struct tr_write_behind {
     size_t used;   /* of the block that is being filled */
     bool threaded;
     pthread_t thread;
-    /* the thread's alone */
-    off_t written, sent, awaited;
     /* under the mutex */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -32,18 +26,18 @@ struct tr_write_behind {
     int failed; /* errno */
 };
 
-/* Begin with the newest piece, and wait for the one that was begun four before it: the disk has work at any
- * time, and who flushes the log of a commit meanwhile waits for a few of ours only. */
-static void send_on(tr_write_behind *w) {
-    if (w->written - w->sent < FLUSH_STEP)
-        return;
-    (void)sync_file_range(w->fd, w->sent, w->written - w->sent, SYNC_FILE_RANGE_WRITE);
-    w->sent = w->written;
-    if (w->sent > IN_FLIGHT)
-        (void)sync_file_range(w->fd, w->awaited, w->sent - IN_FLIGHT - w->awaited,
-                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                                  SYNC_FILE_RANGE_WAIT_AFTER);
-    w->awaited = w->sent > IN_FLIGHT ? w->sent - IN_FLIGHT : 0;
+/* Past the page cache; a file system that cannot do that refuses. Blocks lie where such writes may, and have
+ * a size that they may have. */
+static void begin_direct(int fd) {
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0)
+        (void)fcntl(fd, F_SETFL, flags | O_DIRECT);
+}
+
+/* False: it was not. */
+static bool end_direct(int fd) {
+    const int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_DIRECT) && fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
 }
 
 /* 0, or an errno. */
@@ -51,6 +45,9 @@ static int write_all(int fd, const uint8_t *at, size_t left) {
     while (left > 0) {
         ssize_t n = write(fd, at, left);
         if (n < 0 && errno == EINTR)
+            continue;
+        /* What is left of a write that was cut short, or a file system that takes the flag and no more. */
+        if (n < 0 && errno == EINVAL && end_direct(fd))
             continue;
         if (n <= 0)
             return n < 0 ? errno : EIO;
@@ -71,10 +68,6 @@ static void *write_blocks(void *context) {
         const uint8_t *block = w->ring + w->done % RING * BLOCK;
         pthread_mutex_unlock(&w->mutex);
         const int failed = write_all(w->fd, block, BLOCK);
-        if (!failed) {
-            w->written += (off_t)BLOCK;
-            send_on(w);
-        }
         pthread_mutex_lock(&w->mutex);
         w->failed = failed;
         w->done++;
@@ -94,6 +87,7 @@ tr_status tr_write_behind_new(int fd, const char *where, tr_write_behind **out, 
         free(w);
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
     }
+    begin_direct(fd);
     w->fd = fd;
     w->where = where;
     w->ring = ring;
@@ -154,6 +148,7 @@ static int join(tr_write_behind *w) {
 
 tr_status tr_write_behind_end(tr_write_behind *w, tr_error *err) {
     int failed = join(w);
+    (void)end_direct(w->fd); /* the last bytes are no block */
     if (!failed)
         failed = write_all(w->fd, w->ring + w->filled % RING * BLOCK, w->used);
     w->used = 0;

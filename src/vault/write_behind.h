@@ -1,6 +1,7 @@
-/* A file that is written once, from its beginning: in whole blocks, by a thread of its own, and on its way to
- * the disk while it grows. A write that ends within a page of the file makes the next one wait until the disk
- * has that page, and writes it twice; so blocks are cut at multiples of their size, whatever comes in.
+/* A file that is written once, from its beginning: by a thread of its own, in whole blocks, and past the page
+ * cache where the file system can do that. So it costs no copy of each page, and no memory; and who flushes
+ * something else to the same disk meanwhile waits for a block at most, where otherwise the kernel sends much
+ * of the file at once.
  */
 #ifndef TR_VAULT_WRITE_BEHIND_H
 #define TR_VAULT_WRITE_BEHIND_H
