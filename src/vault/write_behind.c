@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define BLOCK ((size_t)256 * 1024)
-#define RING  8
+#define BLOCK ((size_t)512 * 1024)
+#define RING  4
 
 struct tr_write_behind {
     int fd;

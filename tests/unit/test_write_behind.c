@@ -14,7 +14,7 @@
 
 #include "vault/write_behind.h"
 
-#define BLOCK ((size_t)256 * 1024)
+#define BLOCK ((size_t)512 * 1024)
 
 static int make_file(void) {
     char path[] = "/tmp/tresor-write-behind-XXXXXX";
