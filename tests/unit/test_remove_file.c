@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,6 +56,7 @@ static void it_is_gone_and_given_back(void **state) {
     (void)state;
     assert_int_equal(tr_remove_file(folder, "a"), 0);
     assert_false(is_there(folder, "a"));
+    assert_int_equal(flock(fd, LOCK_SH), 0); /* whoever gives it back has it until the end */
     assert_int_equal(fstat(fd, &info), 0);
     assert_true(info.st_size < SIZE / 2);
     close(fd);
