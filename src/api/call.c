@@ -53,6 +53,7 @@ void tr_call_free(tr_call *call) {
 tr_status tr_call_look(tr_call *call, tr_error *err) {
     if (call->db)
         return TR_OK;
+    call->edition = tr_store_edition(tr_vault_store(call->vault));
     tr_status st = tr_store_reader(tr_vault_store(call->vault), &call->db, err);
     if (st == TR_OK && call->has_subject)
         st = tr_read_begin(call->db, err);

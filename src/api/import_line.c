@@ -68,7 +68,7 @@ static tr_status prepare_existing(tr_import *import, tr_import_line *line, tr_re
         row->version = 1;
         row->created_at = row->updated_at = tr_now_ms();
         row->updated_by = call->who->principal;
-        st = tr_draft_make(call->vault, &key, type, data, &line->draft, err);
+        st = tr_draft_make(call->vault, &key, type, data, &line->draft, NULL, err);
     }
     tr_secret_clear(&key);
     return st;

@@ -1,7 +1,6 @@
 #include "api/message.h"
 
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "base/secret.h"
@@ -30,7 +29,7 @@ static bool value_valid(const char *value) {
 
 bool tr_response_header(tr_response *response, const char *static_name, const char *value) {
     int at = 0;
-    while (at < response->header_count && strcasecmp(response->headers[at].name, static_name) != 0)
+    while (at < response->header_count && !tr_same_field(response->headers[at].name, static_name))
         at++;
     size_t len = strlen(value);
     if (at == TR_RESPONSE_HEADERS_MAX || len >= TR_HEADER_VALUE_MAX || !value_valid(value))

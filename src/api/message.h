@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <strings.h>
 
 #include "base/buf.h"
 #include "base/sink.h"
@@ -59,6 +60,11 @@ typedef struct tr_response {
     void (*stream_clear)(void *context); /* frees stream_context; may be NULL */
     bool close;                          /* end the connection after this response */
 } tr_response;
+
+/* Are these the same field name (RFC 9110, 5.1)? Most differ in their first letter. */
+static inline bool tr_same_field(const char *a, const char *b) {
+    return ((*a ^ *b) & ~0x20) == 0 && strcasecmp(a, b) == 0;
+}
 
 /* No status, no header field, no body. What is in `headers` from header_count on means nothing. */
 void tr_response_init(tr_response *response);

@@ -10,6 +10,7 @@ struct write {
     tr_secret key;
     tr_draft draft;
     cJSON *data; /* as it will be stored, then as the caller sees it */
+    tr_buf text; /* the same as JSON */
     char type[TR_TYPE_NAME_MAX + 1];
     int64_t version; /* that is to be deleted; 0: any */
 };
@@ -18,6 +19,7 @@ static void clear_write(void *write) {
     struct write *w = write;
     tr_draft_clear(&w->draft);
     cJSON_Delete(w->data);
+    tr_buf_clear(&w->text);
     tr_secret_clear(&w->key);
 }
 
@@ -36,6 +38,15 @@ static tr_status update(void *context, tr_db *tx, tr_error *err) {
     return tr_draft_update(tx, &((struct write *)context)->draft, err);
 }
 
+/* What the caller may see of w->data, whose whole text was sealed. */
+static tr_status view(tr_call *call, struct write *w, tr_rectype *type, bool *partial, tr_error *err) {
+    if (tr_access_sees_all(&call->access, w->draft.row.type))
+        return TR_OK;
+    tr_buf_clear(&w->text);
+    tr_status st = tr_access_view(&call->access, type, &w->data, partial, err);
+    return st == TR_OK ? tr_json_print(w->data, &w->text, err) : st;
+}
+
 /* Seal w->data as the record's next version and answer with what the caller may see of it. */
 static tr_status make(tr_call *call, struct write *w, tr_rectype *type, int status, tr_error *err) {
     bool partial = false;
@@ -44,17 +55,17 @@ static tr_status make(tr_call *call, struct write *w, tr_rectype *type, int stat
     row->updated_at = tr_now_ms();
     row->updated_by = call->who->principal;
     tr_status st =
-        tr_within(tr_draft_make(call->vault, &w->key, type, w->data, &w->draft, err), "/data", err);
+        tr_within(tr_draft_make(call->vault, &w->key, type, w->data, &w->draft, &w->text, err), "/data", err);
     if (st != TR_OK)
         return st;
     bool reads = tr_access_may(&call->access, row->type, TR_ACT_READ);
     if (reads)
-        st = tr_access_view(&call->access, type, &w->data, &partial, err);
+        st = view(call, w, type, &partial, err);
     tr_call_json(call, status);
     tr_call_etag(call, row->version);
     tr_call_concerns(call, NULL, row->type, &row->id);
     return st == TR_OK
-               ? tr_record_json(&call->response->body, row, reads ? w->data : NULL, partial || !reads, err)
+               ? tr_record_json(&call->response->body, row, reads ? &w->text : NULL, partial || !reads, err)
                : st;
 }
 

@@ -9,27 +9,29 @@
 
 /* ---- one record as JSON ---- */
 
-tr_status tr_record_view(tr_call *call, const tr_secret *key, const tr_record *row, cJSON **data,
-                         bool *partial, tr_error *err) {
+static tr_status view_parts(tr_call *call, const tr_secret *key, const tr_record *row, tr_buf *text,
+                            bool *partial, tr_error *err) {
     tr_rectype *type = NULL;
-    tr_status st = tr_record_open(key, row, data, err);
-    *partial = false;
-    if (st != TR_OK || call->access.own)
-        return st;
-    st = tr_types_load(call->vault, call->db, row->type, &type, err);
-    if (st == TR_OK)
-        st = tr_access_view(&call->access, type, data, partial, err);
+    cJSON *data = NULL;
+    tr_status st = TR_OK;
+    TR_TRY(tr_record_open(key, row, &data, err));
+    TR_TRY(tr_types_load(call->vault, call->db, row->type, &type, err));
+    TR_TRY(tr_access_view(&call->access, type, &data, partial, err));
+    TR_TRY(tr_json_print(data, text, err));
+out:
     tr_rectype_unref(type);
-    if (st != TR_OK) {
-        cJSON_Delete(*data);
-        *data = NULL;
-    }
+    cJSON_Delete(data);
     return st;
 }
 
-tr_status tr_record_json(tr_buf *out, const tr_record *row, const cJSON *data, bool partial, tr_error *err) {
-    tr_buf text = TR_BUF_INIT;
-    tr_status st = data ? tr_json_print(data, &text, err) : TR_OK;
+tr_status tr_record_view(tr_call *call, const tr_secret *key, const tr_record *row, tr_buf *text,
+                         bool *partial, tr_error *err) {
+    *partial = false;
+    return tr_access_sees_all(&call->access, row->type) ? tr_record_open_text(key, row, text, err)
+                                                        : view_parts(call, key, row, text, partial, err);
+}
+
+tr_status tr_record_json(tr_buf *out, const tr_record *row, const tr_buf *data, bool partial, tr_error *err) {
     tr_jw_open(out, NULL, '{');
     tr_jw_uuid(out, "id", &row->id);
     tr_jw_uuid(out, "subject", &row->subject);
@@ -39,13 +41,12 @@ tr_status tr_record_json(tr_buf *out, const tr_record *row, const cJSON *data, b
     tr_jw_time(out, "updated_at", row->updated_at);
     tr_jw_uuid(out, "updated_by", &row->updated_by);
     if (data)
-        tr_jw_raw(out, "data", text.data, text.len);
+        tr_jw_raw(out, "data", data->data, data->len);
     else
         tr_jw_text(out, "data", NULL);
     tr_jw_bool(out, "partial", partial);
     tr_jw_close(out, '}');
-    tr_buf_clear(&text);
-    return st == TR_OK ? tr_buf_ok(out, err) : st;
+    return tr_buf_ok(out, err);
 }
 
 /* ---- what a read needs ---- */
@@ -84,7 +85,7 @@ static tr_status begin(tr_call *call, struct reading **out, tr_error *err) {
 
 static tr_status read_one(void *context, const tr_record *row, tr_error *err) {
     struct reading *r = context;
-    cJSON *data = NULL;
+    tr_buf data = TR_BUF_INIT;
     bool partial;
     if (!tr_access_may(&r->call->access, row->type, TR_ACT_READ))
         return tr_fail(err, TR_E_NO_GRANT, NULL, "no live grant lets this purpose read this type");
@@ -95,9 +96,9 @@ static tr_status read_one(void *context, const tr_record *row, tr_error *err) {
     if (st == TR_OK) {
         tr_call_json(r->call, 200);
         tr_call_etag(r->call, row->version);
-        st = tr_record_json(&r->call->response->body, row, data, partial, err);
+        st = tr_record_json(&r->call->response->body, row, &data, partial, err);
     }
-    cJSON_Delete(data);
+    tr_buf_clear(&data);
     return st;
 }
 
@@ -117,7 +118,7 @@ tr_status tr_records_read(tr_call *call, tr_error *err) {
 
 static tr_status read_listed(void *context, const tr_record *row, tr_error *err) {
     struct reading *r = context;
-    cJSON *data = NULL;
+    tr_buf data = TR_BUF_INIT;
     bool partial;
     if (!tr_access_may(&r->call->access, row->type, TR_ACT_READ))
         return TR_OK;
@@ -126,8 +127,8 @@ static tr_status read_listed(void *context, const tr_record *row, tr_error *err)
     tr_call_concerns(r->call, NULL, NULL, &row->id);
     tr_status st = tr_record_view(r->call, &r->key, row, &data, &partial, err);
     if (st == TR_OK)
-        st = tr_record_json(&r->call->response->body, row, data, partial, err);
-    cJSON_Delete(data);
+        st = tr_record_json(&r->call->response->body, row, &data, partial, err);
+    tr_buf_clear(&data);
     return st;
 }
 
@@ -154,8 +155,7 @@ tr_status tr_records_list(tr_call *call, tr_error *err) {
 static tr_status read_version(void *context, const tr_record *row, tr_error *err) {
     struct reading *r = context;
     tr_buf *out = &r->call->response->body;
-    tr_buf text = TR_BUF_INIT;
-    cJSON *data = NULL;
+    tr_buf data = TR_BUF_INIT;
     bool partial;
     if (!tr_access_may(&r->call->access, row->type, TR_ACT_READ))
         return tr_fail(err, TR_E_NO_GRANT, NULL, "no live grant lets this purpose read this type");
@@ -163,20 +163,17 @@ static tr_status read_version(void *context, const tr_record *row, tr_error *err
         tr_call_concerns(r->call, NULL, row->type, &row->id);
     r->first = false;
     tr_status st = tr_record_view(r->call, &r->key, row, &data, &partial, err);
-    if (st == TR_OK)
-        st = tr_json_print(data, &text, err);
     if (st == TR_OK) {
         tr_jw_open(out, NULL, '{');
         tr_jw_number(out, "version", row->version);
         tr_jw_time(out, "updated_at", row->updated_at);
         tr_jw_uuid(out, "updated_by", &row->updated_by);
-        tr_jw_raw(out, "data", text.data, text.len);
+        tr_jw_raw(out, "data", data.data, data.len);
         tr_jw_bool(out, "partial", partial);
         tr_jw_close(out, '}');
         st = tr_buf_ok(out, err);
     }
-    cJSON_Delete(data);
-    tr_buf_clear(&text);
+    tr_buf_clear(&data);
     return st;
 }
 

@@ -46,7 +46,7 @@ tr_status tr_registration_add(tr_call *call, tr_registration *r, tr_rectype *typ
     d->row.version = 1;
     d->row.created_at = d->row.updated_at = r->subject.created_at;
     d->row.updated_by = call->who->principal;
-    return tr_draft_make(call->vault, &r->key, type, data, d, err);
+    return tr_draft_make(call->vault, &r->key, type, data, d, NULL, err);
 }
 
 void tr_registration_clear(void *registration) {

@@ -69,6 +69,7 @@ static const struct {
     {"mprotect", 2, PROT_EXEC, 0},
     /* threads, no processes */
     {"clone", 0, CLONE_THREAD, CLONE_THREAD},
+    {"sched_setscheduler", 1, UINT32_MAX, SCHED_BATCH}, /* behind others only */
     {"socket", 0, UINT32_MAX, AF_UNIX},
     {"socket", 0, UINT32_MAX, AF_INET},
     {"socket", 0, UINT32_MAX, AF_INET6},

@@ -1,8 +1,9 @@
 /* OpenSSL's algorithms, fetched once a process, and contexts, made once a thread. Private to src/crypto.
  *
  * EVP_*_fetch takes a lock and searches the providers: several microseconds, more than the work itself. A
- * context is a shell that a thread uses again and again; what was keyed is reset right after use, so that no
- * expanded key stays in ordinary memory.
+ * context is a shell that a thread uses again and again. A keyed cipher is reset right after use; the MAC
+ * keeps the state that it was keyed with until it is keyed anew, in guarded memory (base/guarded.h) like all
+ * of OpenSSL's: to copy and free a context for each MAC takes longer than the MAC.
  */
 #ifndef TR_CRYPTO_EVP_H
 #define TR_CRYPTO_EVP_H
@@ -27,7 +28,7 @@ typedef struct tr_evp {
 /* A thread's own; freed when it ends. */
 typedef struct tr_evp_thread {
     EVP_MD_CTX *digest;
-    EVP_MAC_CTX *hmac; /* a template without a key: duplicate it */
+    EVP_MAC_CTX *hmac; /* of SHA-256; to be keyed for each use */
     EVP_CIPHER_CTX *block;
     EVP_CIPHER_CTX *gcm;
     uint8_t random[512]; /* drawn at once, for tr_random; what was given out is wiped */

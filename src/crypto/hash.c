@@ -80,13 +80,11 @@ tr_status tr_hmac_sha256(const tr_secret *key, const tr_bytes *parts, size_t cou
     tr_status st = tr_evp_get_thread(&own, err);
     if (st != TR_OK)
         return st;
-    EVP_MAC_CTX *ctx = EVP_MAC_CTX_dup(own->hmac);
-    bool good = ctx && EVP_MAC_init(ctx, key->data, key->len, NULL) == 1;
+    bool good = EVP_MAC_init(own->hmac, key->data, key->len, NULL) == 1;
     for (size_t i = 0; good && i < count; i++)
-        good = parts[i].len == 0 || EVP_MAC_update(ctx, parts[i].data, parts[i].len) == 1;
-    if (!good || EVP_MAC_final(ctx, out, &len, TR_SHA256_LEN) != 1 || len != TR_SHA256_LEN)
+        good = parts[i].len == 0 || EVP_MAC_update(own->hmac, parts[i].data, parts[i].len) == 1;
+    if (!good || EVP_MAC_final(own->hmac, out, &len, TR_SHA256_LEN) != 1 || len != TR_SHA256_LEN)
         st = tr_evp_fail(err, TR_E_INTERNAL, "the message authentication code failed");
-    EVP_MAC_CTX_free(ctx);
     return st;
 }
 

@@ -95,6 +95,14 @@ static bool await_next(const tr_exchange *x) {
     return false;
 }
 
+/* What has come of the next request: CivetWeb, which would wait for it once more, finds it there. 0 at an end
+ * too: CivetWeb meets that again. */
+static size_t read_ready(tr_exchange *x) {
+    tr_budget none = 0;
+    long n = x->body.cap > 0 ? tr_wire_read(&x->wire, x->body.input, x->body.cap, &none) : 0;
+    return n > 0 ? (size_t)n : 0;
+}
+
 /* The answer is out: make the connection ready for the next request, or let it end. */
 static void settle(tr_exchange *x, bool peer_goes_on) {
     bool keep = x->keep && tr_body_drain(&x->body);
@@ -107,6 +115,8 @@ static void settle(tr_exchange *x, bool peer_goes_on) {
     }
     if (keep)
         tr_lobby_mark(x->guest, TR_GUEST_HEAD);
+    if (keep && leftover == 0)
+        leftover = read_ready(x);
     tr_civet_settle(x->conn, leftover, keep);
 }
 

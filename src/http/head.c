@@ -158,7 +158,7 @@ const char *tr_head_check(const struct mg_connection *conn, tr_framing *framing,
         return "the only expectation known is 100-continue";
     framing->expects_continue = expect && !http_1_0;
     for (int i = 0; i < info->num_headers; i++)
-        if (strcasecmp(info->http_headers[i].name, "Connection") == 0 &&
+        if (tr_same_field(info->http_headers[i].name, "Connection") &&
             has_item(info->http_headers[i].value, "close"))
             framing->says_close = true;
     return NULL;
@@ -183,7 +183,7 @@ const char *tr_head_find(const struct mg_request_info *info, const char *name, b
     if (twice)
         *twice = false;
     for (int i = 0; i < info->num_headers; i++) {
-        if (strcasecmp(info->http_headers[i].name, name) != 0)
+        if (!tr_same_field(info->http_headers[i].name, name))
             continue;
         if (!found)
             found = info->http_headers[i].value;

@@ -110,6 +110,9 @@ void tr_respond(tr_exchange *x, tr_response *response);
 /* Make it a problem document (RFC 9457). */
 void tr_problem(tr_response *response, const tr_uuid *id, tr_status status, const char *detail);
 
+/* Before CivetWeb starts: its threads do not push each other aside (server.c). */
+void tr_http_take_turns(void);
+
 /* ---- one connection's life, as CivetWeb tells it (connection.c) ---- */
 int tr_on_request(struct mg_connection *conn);
 int tr_on_error(struct mg_connection *conn, int status, const char *message);

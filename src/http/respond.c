@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -126,7 +125,7 @@ static void format_date(char out[32]) {
 
 static bool has(const tr_response *response, const char *name) {
     for (int i = 0; i < response->header_count; i++)
-        if (strcasecmp(response->headers[i].name, name) == 0)
+        if (tr_same_field(response->headers[i].name, name))
             return true;
     return false;
 }

@@ -1,6 +1,7 @@
 #include "http/server.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,14 @@ static tr_status have_files(int threads, int *room, tr_error *err) {
     return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? TR_OK : tr_fail_errno(err, NULL, "setrlimit");
 }
 
+/* Many threads answer, each for some 100 us at a time. One that wakes must not push another aside in the midst
+ * of that: what the other holds would wait with it (SCHED_BATCH, sched(7)). CivetWeb's threads inherit it from
+ * the one that starts them; refused, they serve as well. */
+void tr_http_take_turns(void) {
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
 static void init_library(void) {
     (void)mg_init_library(MG_FEATURES_DEFAULT);
 }
@@ -168,6 +177,7 @@ static tr_status start_civet(tr_http_server *server, const tr_http_options *opti
     struct mg_init_data init = {.callbacks = &callbacks, .user_data = server, .configuration_options = copy};
     struct mg_error_data error = {.text = fault, .text_buffer_size = sizeof fault};
     pthread_once(&once, init_library);
+    tr_http_take_turns();
     server->starting = true;
     server->civet = mg_start2(&init, &error);
     pthread_mutex_lock(&server->mutex);

@@ -57,6 +57,11 @@ void tr_store_rest(tr_store *store);
  * hold it while waiting for a write. */
 tr_status tr_read_begin(tr_db *db, tr_error *err);
 void tr_read_end(tr_db *db);
+/* The edition of the vault's content: another number after each group that changed it (folded turns of tokens
+ * are no change). Take it before reading; when it is the same in a job, and no job before it in the group has
+ * changed anything, what was read still holds. It may be another one without a change. */
+uint64_t tr_store_edition(tr_store *store);
+bool tr_edition_stands(const tr_db *tx, uint64_t edition);
 
 /* Run fn inside the next group and wait until it is durable. fn runs on the writer thread: it must be quick,
  * must not wait, and must only use `tx`. If fn fails, what it did is undone, the others are not touched, and

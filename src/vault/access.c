@@ -152,6 +152,15 @@ bool tr_access_sees(const tr_access *access, const char *type, const char *field
     return sees;
 }
 
+bool tr_access_sees_all(const tr_access *access, const char *type) {
+    bool all = access->own;
+    for (size_t i = 0; i < access->count && !all; i++) {
+        const tr_permit *p = &access->permits[i];
+        all = covers(p, type, TR_ACT_READ) && !p->masked && !p->field_list;
+    }
+    return all;
+}
+
 static tr_status refuse(tr_error *err, const char *why) {
     return tr_fail(err, TR_E_NO_GRANT, NULL, "%s", why);
 }
@@ -224,13 +233,8 @@ static tr_status add_views(const tr_access *access, const tr_rectype *type, cons
 tr_status tr_access_view(const tr_access *access, const tr_rectype *type, cJSON **data, bool *partial,
                          tr_error *err) {
     *partial = false;
-    if (access->own)
+    if (tr_access_sees_all(access, tr_rectype_name(type)))
         return TR_OK;
-    for (size_t i = 0; i < access->count; i++) {
-        const tr_permit *p = &access->permits[i];
-        if (covers(p, tr_rectype_name(type), TR_ACT_READ) && !p->masked && !p->field_list)
-            return TR_OK;
-    }
     cJSON *view = NULL;
     tr_status st = add_views(access, type, *data, true, &view, err);
     if (st == TR_OK)

@@ -39,6 +39,8 @@ void tr_access_for_export(tr_access *access);
 tr_status tr_access_digest(const tr_access *access, uint8_t digest[TR_SHA256_LEN], tr_error *err);
 /* Is there a grant of one of these actions, for this type (NULL: for any)? */
 bool tr_access_may(const tr_access *access, const char *type, int actions);
+/* May records of this type be read whole, with nothing left out or masked? */
+bool tr_access_sees_all(const tr_access *access, const char *type);
 /* Replace *data by what may be seen of it; *partial says that something was left out or masked. */
 tr_status tr_access_view(const tr_access *access, const tr_rectype *type, cJSON **data, bool *partial,
                          tr_error *err);

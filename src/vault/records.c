@@ -25,25 +25,25 @@ static void bind(const tr_record *row, struct binding *b) {
     b->parts[4] = (tr_bytes){b->version, 8};
 }
 
-static tr_status seal(const tr_secret *key, const cJSON *data, tr_draft *draft, tr_error *err) {
+static tr_status seal(const tr_secret *key, tr_bytes text, tr_draft *draft, tr_error *err) {
     struct binding b;
-    tr_buf plain = TR_BUF_INIT;
-    tr_status st = tr_json_print(data, &plain, err);
     bind(&draft->row, &b);
-    if (st == TR_OK)
-        st = tr_aead_seal(key, b.parts, 5, (tr_bytes){plain.data, plain.len}, &draft->sealed, err);
+    tr_status st = tr_aead_seal(key, b.parts, 5, text, &draft->sealed, err);
     if (st == TR_OK)
         draft->row.sealed = (tr_bytes){draft->sealed.data, draft->sealed.len};
-    tr_buf_clear(&plain);
     return st;
 }
 
-tr_status tr_record_open(const tr_secret *key, const tr_record *row, cJSON **data, tr_error *err) {
+tr_status tr_record_open_text(const tr_secret *key, const tr_record *row, tr_buf *text, tr_error *err) {
     struct binding b;
+    bind(row, &b);
+    return tr_aead_open(key, b.parts, 5, row->sealed, text, err);
+}
+
+tr_status tr_record_open(const tr_secret *key, const tr_record *row, cJSON **data, tr_error *err) {
     tr_buf plain = TR_BUF_INIT;
     *data = NULL;
-    bind(row, &b);
-    tr_status st = tr_aead_open(key, b.parts, 5, row->sealed, &plain, err);
+    tr_status st = tr_record_open_text(key, row, &plain, err);
     if (st == TR_OK) {
         st = tr_json_parse(plain.data, plain.len, data, err);
         if (st == TR_E_MALFORMED)
@@ -95,15 +95,22 @@ static tr_status collect_value(void *context, const char *field, const void *val
 /* ---- drafts ---- */
 
 tr_status tr_draft_make(tr_vault *vault, const tr_secret *key, tr_rectype *type, const cJSON *data,
-                        tr_draft *draft, tr_error *err) {
+                        tr_draft *draft, tr_buf *text, tr_error *err) {
     struct collect c = {vault, draft, 0};
+    tr_buf plain = TR_BUF_INIT;
+    tr_status st = TR_OK;
     draft->type = tr_rectype_ref(type);
     draft->row.type = tr_rectype_name(type);
-    tr_status st = tr_rectype_validate(type, data, err);
-    if (st == TR_OK)
-        st = seal(key, data, draft, err);
-    if (st == TR_OK)
-        st = tr_rectype_index_values(type, data, collect_value, &c, err);
+    TR_TRY(tr_rectype_validate(type, data, err));
+    TR_TRY(tr_json_print(data, &plain, err));
+    TR_TRY(seal(key, (tr_bytes){plain.data, plain.len}, draft, err));
+    TR_TRY(tr_rectype_index_values(type, data, collect_value, &c, err));
+    if (text) {
+        *text = plain;
+        plain = TR_BUF_INIT;
+    }
+out:
+    tr_buf_clear(&plain);
     return st;
 }
 

@@ -22,16 +22,18 @@ typedef struct tr_draft { /* a record version, ready to be stored */
 
 /* Validate `data` against the type (TR_E_VALIDATION, err->where is the pointer into data), seal it and
  * compute its index entries. row->id, subject, version, created_at, updated_at and updated_by are set by the
- * caller before. */
+ * caller before. *text (empty; or NULL, when it is not wanted) becomes what was sealed. */
 tr_status tr_draft_make(tr_vault *vault, const tr_secret *key, tr_rectype *type, const cJSON *data,
-                        tr_draft *draft, tr_error *err);
+                        tr_draft *draft, tr_buf *text, tr_error *err);
 void tr_draft_clear(tr_draft *draft);
 /* Inside a job. Both check that the type is still the one the draft was made with (TR_E_PRECONDITION). While
  * a legal hold stands, an update keeps the whole history. */
 tr_status tr_draft_insert(tr_db *tx, const tr_draft *draft, tr_error *err);
 tr_status tr_draft_update(tr_db *tx, const tr_draft *draft, tr_error *err);
 
-/* Open a stored payload. TR_E_CORRUPT when it does not verify. */
+/* Open a stored payload. TR_E_CORRUPT when it does not verify. Its text, as tr_json_print wrote it, is
+ * appended; it is wiped by tr_buf_clear. */
+tr_status tr_record_open_text(const tr_secret *key, const tr_record *row, tr_buf *text, tr_error *err);
 tr_status tr_record_open(const tr_secret *key, const tr_record *row, cJSON **data, tr_error *err);
 
 /* The blind-index entry of a value in the form of rectype.h. */

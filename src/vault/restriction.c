@@ -15,11 +15,18 @@ tr_status tr_restriction_is(tr_db *db, const tr_uuid *subject, bool *restricted,
     return st == TR_E_NOT_FOUND ? TR_OK : st;
 }
 
+tr_status tr_restriction_judge(const tr_subject_row *row, tr_error *err) {
+    return row->restricted_at != 0
+               ? tr_fail(err, TR_E_RESTRICTED, NULL, "only storing is allowed until it is lifted")
+               : TR_OK;
+}
+
 tr_status tr_restriction_check(tr_db *db, const tr_uuid *subject, tr_error *err) {
-    bool restricted;
-    tr_status st = tr_restriction_is(db, subject, &restricted, err);
-    return restricted ? tr_fail(err, TR_E_RESTRICTED, NULL, "only storing is allowed until it is lifted")
-                      : st;
+    tr_subject_row row;
+    tr_status st = tr_subject_get(db, subject, &row, err);
+    if (st == TR_E_NOT_FOUND)
+        return TR_OK;
+    return st == TR_OK ? tr_restriction_judge(&row, err) : st;
 }
 
 struct told {

@@ -8,7 +8,9 @@
 
 #include "vault/recipients.h"
 
-/* TR_E_RESTRICTED when it is, TR_OK when it is not or does not exist. */
+/* TR_E_RESTRICTED when it is, TR_OK when it is not. */
+tr_status tr_restriction_judge(const tr_subject_row *row, tr_error *err);
+/* The same of the subject; TR_OK too when it does not exist. */
 tr_status tr_restriction_check(tr_db *db, const tr_uuid *subject, tr_error *err);
 tr_status tr_restriction_is(tr_db *db, const tr_uuid *subject, bool *restricted, tr_error *err);
 

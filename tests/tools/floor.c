@@ -117,6 +117,7 @@ static int serve(const char *dir, const char *threads, size_t len) {
                               NULL};
     struct mg_callbacks callbacks = {.begin_request = on_request, .external_ssl_ctx = on_tls_context};
     mg_init_library(MG_FEATURES_DEFAULT);
+    tr_http_take_turns();
     struct mg_context *civet = mg_start(&callbacks, NULL, settings);
     struct mg_server_port port;
     if (!civet || mg_get_server_ports(civet, 1, &port) != 1)

@@ -60,7 +60,7 @@ static void add_person(vault_fixture *f, tr_rectype *type) {
     cJSON *data = cJSON_CreateObject();
     assert_ok(f, tr_datakey_make(f->vault, &key, &p.wrapped, &p.master, &f->err));
     p.draft.row = (tr_record){.id = tr_uuid_new(), .subject = p.id, .version = 1, .created_at = 1};
-    assert_ok(f, tr_draft_make(f->vault, &key, type, data, &p.draft, &f->err));
+    assert_ok(f, tr_draft_make(f->vault, &key, type, data, &p.draft, NULL, &f->err));
     assert_ok(f, tr_store_write(f->vault->store, add_job, &p, &f->err));
     cJSON_Delete(data);
     tr_draft_clear(&p.draft);

@@ -13,9 +13,10 @@
 
 typedef enum tr_db_kind { TR_DB_VAULT, TR_DB_KEYS, TR_DB_AUDIT, TR_DB_COUNT } tr_db_kind;
 
-#define TR_HASH_LEN   32
-#define TR_STATEMENTS 128  /* a connection keeps; a power of two */
-#define TR_BUSY_MS    5000 /* how long a connection waits for a lock of another process */
+#define TR_HASH_LEN     32
+#define TR_STATEMENTS   128  /* a connection keeps; a power of two */
+#define TR_READERS_MOST 32   /* that are open as a rule */
+#define TR_BUSY_MS      5000 /* how long a connection waits for a lock of another process */
 
 /* Where the databases are and what opens them. */
 typedef struct tr_source {
@@ -256,6 +257,7 @@ struct tr_group {
     bool reconciling;
     tr_head head;
     int64_t anchor; /* the newest entry that the vault knows */
+    _Atomic uint64_t edition;
     tr_turns *turns;
     tr_tail *tail;
     tr_buf turned;  /* the group's turns, packed */
@@ -345,8 +347,9 @@ struct tr_store {
     pthread_mutex_t readers_mutex;
     tr_db *readers;
     tr_db *resting; /* of them, those that no thread has */
-    int resting_count;
-    tr_group group; /* the writer's, but for open and close */
+    int reader_count, readers_usual;
+    pthread_cond_t readers_wake; /* one rests, or is gone */
+    tr_group group;              /* the writer's, but for open and close */
     tr_checkpointer *checkpointer;
     tr_changes *changes;
     tr_writer *writer;

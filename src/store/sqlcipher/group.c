@@ -251,10 +251,18 @@ static bool has_effects(const tr_group *group) {
     return conn->begun && sqlite3_total_changes64(conn->handle) != conn->changes;
 }
 
+uint64_t tr_store_edition(tr_store *store) {
+    return store->group.edition;
+}
+
+bool tr_edition_stands(const tr_db *tx, uint64_t edition) {
+    return tx->group && tx->group->edition == edition && !has_effects(tx->group);
+}
+
 /* The group's entries, turns and anchor. The vault's part of it only when the vault changes anyway, or when
  * it is time for the turns to be folded: so a group of reads is one flush. */
-static tr_status finish(tr_group *group, bool fold, tr_head *head, int64_t *number, tr_error *err) {
-    bool effects = has_effects(group);
+static tr_status finish(tr_group *group, bool effects, bool fold, tr_head *head, int64_t *number,
+                        tr_error *err) {
     tr_status st = store_entries(group, head, err);
     if (st == TR_OK && group->pending_count)
         st = tr_tail_store(&group->tx, group->pending_count, err);
@@ -296,8 +304,9 @@ tr_status tr_group_commit(tr_group *group, bool fold, tr_error *err) {
     static const tr_db_kind order[TR_DB_COUNT] = {TR_DB_KEYS, TR_DB_AUDIT, TR_DB_VAULT};
     tr_head head = group->head;
     int64_t number = 0;
+    bool effects = has_effects(group);
     fold |= tr_turns_due(group->turns, tr_monotonic_us());
-    tr_status st = finish(group, fold, &head, &number, err);
+    tr_status st = finish(group, effects, fold, &head, &number, err);
     for (int i = 0; i < TR_DB_COUNT && st == TR_OK; i++) {
         tr_conn *conn = &group->tx.conns[order[i]];
         if (!conn->begun)
@@ -305,6 +314,7 @@ tr_status tr_group_commit(tr_group *group, bool fold, tr_error *err) {
         st = run(conn, sql_commit, err);
         conn->begun = st != TR_OK;
     }
+    group->edition += effects;
     if (st != TR_OK)
         return st;
     note_entries(group);

@@ -1,16 +1,24 @@
-/* Readers: a thread has connections of its own, opened when it first uses a database, until it rests. The
- * reader that rested last is the first to be taken again: what is in its page cache was needed a moment ago.
- * So as many are at work as threads really read at once, however many wait for clients and for flushes.
+/* Readers: a thread has connections of its own, opened when it first uses a database, until it rests.
+ *
+ * Reading takes a processor and waits for little, so more readers at once than processors need only means
+ * more page caches with the same pages in them. So there are a few, with large caches (conn.c), and whoever
+ * comes when all are taken waits for one that rests. Somebody may hold on to one, such as a package on its
+ * way to a slow client: who has waited in vain opens one more, and as soon as two rest that is closed again.
  */
+#include <errno.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "store/sqlcipher/engine.h"
 
-#define RESTING_MAX 16 /* kept open */
+#define WAIT_MS 20
 
 static const char sql_begin[] = "BEGIN";
 static const char sql_commit[] = "COMMIT";
 
+/* With the mutex. */
 static void unlink_reader(tr_store *store, tr_db *db) {
     if (db->previous)
         db->previous->next = db->next;
@@ -18,6 +26,17 @@ static void unlink_reader(tr_store *store, tr_db *db) {
         store->readers = db->next;
     if (db->next)
         db->next->previous = db->previous;
+    store->reader_count--;
+}
+
+static void link_reader(tr_store *store, tr_db *db) {
+    db->source = &store->source;
+    db->store = store;
+    db->next = store->readers;
+    if (db->next)
+        db->next->previous = db;
+    store->readers = db;
+    store->reader_count++;
 }
 
 /* At the end of a thread. */
@@ -26,43 +45,104 @@ static void thread_ends(void *value) {
     tr_store *store = db->store;
     pthread_mutex_lock(&store->readers_mutex);
     unlink_reader(store, db);
+    pthread_cond_signal(&store->readers_wake);
     pthread_mutex_unlock(&store->readers_mutex);
     tr_db_close(db);
     free(db);
 }
 
+/* ---- resting ---- */
+
+/* With the mutex. The one that rested last is taken first: what is in its caches was needed a moment ago. */
+static void push(tr_store *store, tr_db *db) {
+    db->resting = store->resting;
+    store->resting = db;
+}
+
+static tr_db *pop(tr_store *store) {
+    tr_db *db = store->resting;
+    if (db)
+        store->resting = db->resting;
+    return db;
+}
+
 void tr_store_rest(tr_store *store) {
     tr_db *db = pthread_getspecific(store->reader_key);
+    tr_db *spare = NULL;
     if (!db || pthread_setspecific(store->reader_key, NULL) != 0)
         return;
     tr_read_end(db);
     pthread_mutex_lock(&store->readers_mutex);
-    bool keep = store->resting_count < RESTING_MAX;
-    if (keep) {
-        db->resting = store->resting;
-        store->resting = db;
-        store->resting_count++;
+    if (store->resting && store->reader_count > store->readers_usual) {
+        spare = pop(store);
+        unlink_reader(store, spare);
     }
+    push(store, db);
+    pthread_cond_signal(&store->readers_wake);
     pthread_mutex_unlock(&store->readers_mutex);
-    if (!keep)
-        thread_ends(db);
+    if (spare) {
+        tr_db_close(spare);
+        free(spare);
+    }
 }
 
-static tr_db *take_resting(tr_store *store) {
+/* ---- taking one ---- */
+
+/* With the mutex: until one rests, or one more may be opened, or it took too long. */
+static void wait_for_one(tr_store *store) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)WAIT_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    int rc = 0;
+    while (!store->resting && store->reader_count >= store->readers_usual && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&store->readers_wake, &store->readers_mutex, &until);
+}
+
+static tr_db *take(tr_store *store) {
     pthread_mutex_lock(&store->readers_mutex);
-    tr_db *db = store->resting;
-    if (db) {
-        store->resting = db->resting;
-        store->resting_count--;
-    }
+    if (!store->resting && store->reader_count >= store->readers_usual)
+        wait_for_one(store);
+    tr_db *db = pop(store);
+    if (!db && (db = calloc(1, sizeof *db)))
+        link_reader(store, db);
     pthread_mutex_unlock(&store->readers_mutex);
     return db;
 }
 
+tr_status tr_store_reader(tr_store *store, tr_db **out, tr_error *err) {
+    tr_db *db = pthread_getspecific(store->reader_key);
+    *out = db;
+    if (db)
+        return TR_OK;
+    db = take(store);
+    if (!db || pthread_setspecific(store->reader_key, db) != 0) {
+        if (db)
+            thread_ends(db);
+        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    }
+    *out = db;
+    return TR_OK;
+}
+
+/* ---- the store's ---- */
+
+/* A reader waits for the disk at times, and for a processor while others answer. */
+static int usual(void) {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 2 ? 8 : processors > TR_READERS_MOST / 4 ? TR_READERS_MOST : (int)processors * 4;
+}
+
 tr_status tr_readers_open(tr_store *store, tr_error *err) {
+    tr_status st = tr_monotonic_cond(&store->readers_wake, err);
+    if (st != TR_OK)
+        return st;
     pthread_mutex_init(&store->readers_mutex, NULL);
+    store->readers_usual = usual();
     if (pthread_key_create(&store->reader_key, thread_ends) != 0) {
         pthread_mutex_destroy(&store->readers_mutex);
+        pthread_cond_destroy(&store->readers_wake);
         return tr_fail(err, TR_E_NOMEM, NULL, "no room for a thread's value");
     }
     store->readers_open = true;
@@ -79,40 +159,13 @@ void tr_readers_close(tr_store *store) {
         free(db);
     }
     store->readers = store->resting = NULL;
-    store->resting_count = 0;
+    store->reader_count = 0;
     pthread_mutex_destroy(&store->readers_mutex);
+    pthread_cond_destroy(&store->readers_wake);
     store->readers_open = false;
 }
 
-tr_status tr_store_reader(tr_store *store, tr_db **out, tr_error *err) {
-    tr_db *db = pthread_getspecific(store->reader_key);
-    *out = db;
-    if (db)
-        return TR_OK;
-    db = take_resting(store);
-    bool rested = db != NULL;
-    if (!db)
-        db = calloc(1, sizeof *db);
-    if (!db || pthread_setspecific(store->reader_key, db) != 0) {
-        if (rested)
-            thread_ends(db);
-        else
-            free(db);
-        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
-    }
-    *out = db;
-    if (rested)
-        return TR_OK;
-    db->source = &store->source;
-    db->store = store;
-    pthread_mutex_lock(&store->readers_mutex);
-    db->next = store->readers;
-    if (db->next)
-        db->next->previous = db;
-    store->readers = db;
-    pthread_mutex_unlock(&store->readers_mutex);
-    return TR_OK;
-}
+/* ---- views ---- */
 
 tr_status tr_read_begin(tr_db *db, tr_error *err) {
     tr_query q;
