@@ -12,7 +12,7 @@ out=$1
 folder=${2:-}
 work=$out/work
 patches=$(cd "$(dirname "$0")" && pwd)/patches
-stamp=7
+stamp=8
 [ -f "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ] && exit 0
 
 # sha256  pool path  file[s of which one is enough, best first: mirrors drop old revisions]
@@ -94,7 +94,8 @@ done
 # Temporary tables stay in memory; connections are not shared between threads; deleted rows are overwritten. SQLCipher does not lock memory
 # itself: it would unlock whole pages in which others keep keys (src/base/guarded.h locks what is handed to it). Snapshots read and restore
 # databases page by page (sqlite_dbpage). Our patch keeps OpenSSL's contexts from page to page: a third less work for each page. SQLCipher's
-# log is switched off anyway, and each call that writes nothing would clear 8 KiB, several for a page.
+# log is switched off anyway, and each call that writes nothing would clear 8 KiB, several for a page. fdatasync writes a file's
+# data and whatever is needed to read them back, its length too, and leaves out its times: of two writes of the disk one.
 build_sqlcipher() {
     cet=
     ! gcc -fcf-protection=full -x c -c /dev/null -o /dev/null 2>/dev/null || cet=-fcf-protection=full # x86 alone has it
@@ -104,7 +105,7 @@ build_sqlcipher() {
             -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -DSQLITE_HAS_CODEC -DSQLCIPHER_CRYPTO_OPENSSL -DSQLITE_TEMP_STORE=3 -DSQLITE_THREADSAFE=2 \
             -DSQLITE_SECURE_DELETE=1 -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_DQS=0 \
             -DOMIT_MEMLOCK -DSQLCIPHER_OMIT_LOG -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_USE_URI=0 \
-            -DSQLITE_ENABLE_DBPAGE_VTAB &&
+            -DSQLITE_ENABLE_DBPAGE_VTAB -DHAVE_FDATASYNC=1 &&
         ar rcs libsqlcipher.a sqlite3.o
 }
 

@@ -17,7 +17,7 @@ static const char *const names[TR_DB_COUNT] = {
 static const struct {
     int reader, writer;
 } caches[TR_DB_COUNT] = {
-    [TR_DB_VAULT] = {2048, 16384}, [TR_DB_KEYS] = {256, 4096}, [TR_DB_AUDIT] = {256, 4096}};
+    [TR_DB_VAULT] = {2048, 12288}, [TR_DB_KEYS] = {256, 2048}, [TR_DB_AUDIT] = {256, 2048}};
 
 const char *tr_db_name(tr_db_kind kind) {
     return names[kind];
