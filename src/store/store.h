@@ -327,6 +327,8 @@ typedef tr_status (*tr_activity_fn)(void *context, const tr_activity *row, tr_er
 tr_status tr_activity_insert(tr_db *tx, const tr_activity *row, tr_error *err);
 tr_status tr_activity_update(tr_db *tx, const tr_activity *row, tr_error *err); /* version as for records */
 tr_status tr_activity_get(tr_db *db, const tr_uuid *id, tr_activity_fn fn, void *context, tr_error *err);
+/* Of *ends only ended_at and expires_at are set. */
+tr_status tr_activity_ends(tr_db *db, const tr_uuid *id, tr_activity *ends, tr_error *err);
 tr_status tr_activity_list(tr_db *db, const tr_uuid *after, int limit, tr_activity_fn fn, void *context,
                            tr_error *err);
 /* Those that retain. */

@@ -9,16 +9,10 @@
 
 /* ---- the grants that count ---- */
 
-static tr_status keep_end(void *context, const tr_activity *row, tr_error *err) {
-    (void)err;
-    *(int64_t *)context = tr_activity_ended(row, tr_now_ms());
-    return TR_OK;
-}
-
 tr_status tr_purpose_check(tr_db *db, const tr_uuid *activity, tr_error *err) {
-    int64_t ended_at = 0;
-    tr_status st = tr_activity_get(db, activity, keep_end, &ended_at, err);
-    if (st == TR_E_NOT_FOUND || (st == TR_OK && ended_at != 0))
+    tr_activity ends;
+    tr_status st = tr_activity_ends(db, activity, &ends, err);
+    if (st == TR_E_NOT_FOUND || (st == TR_OK && tr_activity_ended(&ends, tr_now_ms()) != 0))
         return tr_fail(err, TR_E_PURPOSE, "Access-Purpose", "names no live processing activity");
     return st;
 }

@@ -14,8 +14,11 @@ static const char sql_retaining[] =
     "SELECT " COLUMNS " FROM activities WHERE id > ?1 AND retains <> 0 ORDER BY id LIMIT ?2";
 static const char sql_expired[] = "SELECT " COLUMNS " FROM activities WHERE expires_at <> 0 AND ended_at = 0"
                                   " AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+static const char sql_ends[] = "SELECT ended_at, expires_at FROM activities WHERE id = ?1";
 /* Each change adds to it. */
 static const char sql_stamp[] = "SELECT coalesce(sum(version), 0) FROM activities";
+
+static const char none[] = "no such activity";
 
 struct sink {
     tr_activity_fn fn;
@@ -49,6 +52,7 @@ static tr_status write_row(tr_db *tx, const char *sql, const tr_activity *row, t
     tr_bind_int(&q, 6, row->version);
     tr_bind_int(&q, 7, row->expires_at);
     tr_bind_int(&q, 8, row->retains);
+    tx->group->rules_touched = true;
     return tr_query_run_one(&q, TR_E_PRECONDITION, "the activity has another version", err);
 }
 
@@ -67,7 +71,32 @@ tr_status tr_activity_get(tr_db *db, const tr_uuid *id, tr_activity_fn fn, void 
     if (st != TR_OK)
         return st;
     tr_bind_uuid(&q, 1, id);
-    return tr_query_one(&q, emit, &sink, "no such activity", err);
+    return tr_query_one(&q, emit, &sink, none, err);
+}
+
+static tr_status take_ends(tr_query *q, void *context, tr_error *err) {
+    *(tr_activity *)context = (tr_activity){.ended_at = tr_col_int(q, 0), .expires_at = tr_col_int(q, 1)};
+    return tr_cols_ok(q, err);
+}
+
+tr_status tr_activity_ends(tr_db *db, const tr_uuid *id, tr_activity *ends, tr_error *err) {
+    tr_query q;
+    tr_stamp kept = {.kind = TR_STAMP_ACTIVITY, .key = {id->bytes, sizeof id->bytes}};
+    if (tr_stamp_find(db, &kept)) {
+        *ends = (tr_activity){.ended_at = kept.values[0], .expires_at = kept.values[1]};
+        return TR_OK;
+    }
+    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_ends, &q, err);
+    if (st != TR_OK)
+        return st;
+    tr_bind_uuid(&q, 1, id);
+    st = tr_query_one(&q, take_ends, ends, none, err);
+    if (st == TR_OK) {
+        kept.values[0] = ends->ended_at;
+        kept.values[1] = ends->expires_at;
+        tr_stamp_keep(db, &kept);
+    }
+    return st;
 }
 
 static tr_status list(tr_db *db, const char *sql, const tr_uuid *after, int limit, tr_activity_fn fn,

@@ -47,12 +47,14 @@ typedef struct tr_conn {
 typedef struct tr_group tr_group;
 typedef struct tr_turns tr_turns;
 typedef struct tr_tail tr_tail;
+typedef struct tr_stamps tr_stamps;
 
 struct tr_db {
     const tr_source *source;
     tr_group *group; /* the writer's; NULL: a reader's */
     tr_conn conns[TR_DB_COUNT];
     bool reading;           /* between tr_read_begin and tr_read_end */
+    uint64_t rules_edition; /* while reading: that of the view, or the one before */
     tr_store *store;        /* a reader's */
     tr_db *next, *previous; /* in the store's list of readers */
     tr_db *resting;         /* the next of those that no thread has */
@@ -258,6 +260,8 @@ struct tr_group {
     tr_head head;
     int64_t anchor; /* the newest entry that the vault knows */
     _Atomic uint64_t edition;
+    _Atomic uint64_t rules_edition; /* of activities and types; above 0 */
+    bool rules_touched;             /* by a job of this group */
     tr_turns *turns;
     tr_tail *tail;
     tr_buf turned;  /* the group's turns, packed */
@@ -318,6 +322,20 @@ tr_status tr_writer_submit(tr_writer *writer, tr_job_fn fn, void *context, tr_er
 tr_status tr_writer_checkpoint(tr_writer *writer, tr_error *err);
 void tr_writer_stats(tr_writer *writer, tr_store_stats *out);
 
+/* ---- stamps.c: facts about rules, until the rules change ---- */
+typedef struct tr_stamp {
+    enum { TR_STAMP_ACTIVITY, TR_STAMP_TYPE } kind;
+    tr_bytes key;
+    uint64_t edition; /* of what is found or to be kept */
+    int64_t values[2];
+} tr_stamp;
+
+tr_status tr_stamps_new(tr_stamps **out, tr_error *err);
+void tr_stamps_free(tr_stamps *stamps);
+/* False: read it, and keep it with the edition that is now in *stamp. */
+bool tr_stamp_find(tr_db *db, tr_stamp *stamp);
+void tr_stamp_keep(tr_db *db, const tr_stamp *stamp);
+
 /* ---- readers.c ---- */
 tr_status tr_readers_open(tr_store *store, tr_error *err);
 void tr_readers_close(tr_store *store); /* those of live threads too */
@@ -346,6 +364,7 @@ struct tr_store {
     pthread_key_t reader_key;
     pthread_mutex_t readers_mutex;
     tr_db *readers;
+    tr_stamps *stamps;
     tr_db *resting; /* of them, those that no thread has */
     int reader_count, readers_usual;
     pthread_cond_t readers_wake; /* one rests, or is gone */

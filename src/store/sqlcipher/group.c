@@ -56,7 +56,7 @@ static tr_status open_conns(tr_group *group, bool create, tr_error *err) {
 }
 
 tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, int fold_ms, tr_error *err) {
-    *group = (tr_group){.tx = {.source = source}};
+    *group = (tr_group){.tx = {.source = source}, .rules_edition = 1};
     group->tx.group = group;
     tr_status st = tr_turns_new(fold_ms, &group->turns, err);
     if (st == TR_OK)
@@ -281,6 +281,8 @@ static tr_status finish(tr_group *group, bool effects, bool fold, tr_head *head,
 /* ---- the end of a group ---- */
 
 static void forget(tr_group *group) {
+    group->rules_edition += group->rules_touched;
+    group->rules_touched = false;
     forget_entries(group, 0);
     if (group->entries.cap > ENTRIES_KEPT)
         tr_buf_clear(&group->entries);

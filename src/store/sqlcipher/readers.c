@@ -173,6 +173,7 @@ tr_status tr_read_begin(tr_db *db, tr_error *err) {
         return TR_OK;
     if (db->reading)
         return tr_fail(err, TR_E_INTERNAL, NULL, "tr_read_begin inside tr_read_begin");
+    db->rules_edition = db->store ? db->store->group.rules_edition : 0; /* before what it is the edition of */
     tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_begin, &q, err);
     if (st == TR_OK)
         st = tr_query_run(&q, NULL, err);

@@ -61,6 +61,7 @@ static void let_go(tr_store *store) {
     tr_checkpointer_stop(store->checkpointer);
     tr_changes_free(store->changes);
     tr_readers_close(store);
+    tr_stamps_free(store->stamps);
     tr_group_close(&store->group);
     tr_store_unlock(store->lock_fd);
     tr_source_clear(&store->source);
@@ -107,6 +108,7 @@ tr_status tr_store_open(const tr_store_options *options, tr_store **out, tr_erro
         TR_TRY(none_there(&store->source, err));
     made = options->create;
     TR_TRY(open_databases(store, options, err));
+    TR_TRY(tr_stamps_new(&store->stamps, err));
     TR_TRY(tr_readers_open(store, err));
     TR_TRY(tr_checkpointer_start(&store->source, &store->checkpointer, err));
     TR_TRY(tr_changes_new(&store->source, &store->changes, err));

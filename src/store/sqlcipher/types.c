@@ -1,4 +1,6 @@
 /* Record types. */
+#include <string.h>
+
 #include "store/sqlcipher/engine.h"
 
 #define COLUMNS "name, version, schema, created_at, updated_at"
@@ -26,6 +28,7 @@ tr_status tr_type_put(tr_db *tx, const tr_type *row, tr_error *err) {
     if (first)
         tr_bind_int(&q, 4, row->created_at);
     tr_bind_int(&q, 5, row->updated_at);
+    tx->group->rules_touched = true;
     st = tr_query_run_one(&q, TR_E_PRECONDITION, "the type has another version", err);
     return st == TR_E_CONFLICT ? tr_fail(err, TR_E_PRECONDITION, NULL, "the type exists already") : st;
 }
@@ -63,11 +66,22 @@ static tr_status emit_stamp(tr_query *q, void *context, tr_error *err) {
 
 tr_status tr_type_stamp_get(tr_db *db, const char *name, tr_type_stamp *stamp, tr_error *err) {
     tr_query q;
+    tr_stamp kept = {.kind = TR_STAMP_TYPE, .key = {name, strlen(name)}};
+    if (tr_stamp_find(db, &kept)) {
+        *stamp = (tr_type_stamp){kept.values[0], kept.values[1]};
+        return TR_OK;
+    }
     tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_stamp, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_text(&q, 1, name);
-    return tr_query_one(&q, emit_stamp, stamp, none, err);
+    st = tr_query_one(&q, emit_stamp, stamp, none, err);
+    if (st == TR_OK) {
+        kept.values[0] = stamp->version;
+        kept.values[1] = stamp->updated_at;
+        tr_stamp_keep(db, &kept);
+    }
+    return st;
 }
 
 tr_status tr_type_delete(tr_db *tx, const char *name, tr_error *err) {
@@ -81,6 +95,7 @@ tr_status tr_type_delete(tr_db *tx, const char *name, tr_error *err) {
     if (st != TR_OK)
         return st;
     tr_bind_text(&q, 1, name);
+    tx->group->rules_touched = true;
     return tr_query_run_one(&q, TR_E_NOT_FOUND, none, err);
 }
 
