@@ -204,6 +204,7 @@ void tr_api_handle_metrics(void *context, tr_request *request, tr_response *resp
         response->status = 200;
         response->content_type = "text/plain; version=0.0.4; charset=utf-8";
         write_metrics(api, &response->body);
+        tr_store_rest(tr_vault_store(api->vault));
         return;
     }
     for (size_t i = 0; reads && i < sizeof plain / sizeof *plain; i++) {
@@ -216,4 +217,5 @@ void tr_api_handle_metrics(void *context, tr_request *request, tr_response *resp
         tr_call_problem(&call, &err);
     if (st == TR_E_METHOD)
         tr_response_header(response, "Allow", "GET, HEAD");
+    tr_call_rest(&call);
 }

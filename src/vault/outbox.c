@@ -270,6 +270,7 @@ static void look_for_due(tr_vault *vault) {
     tr_status st = tr_store_reader(vault->store, &look.db, &err);
     if (st == TR_OK)
         st = tr_notice_due(look.db, tr_now_ms(), PAGE + (int)o->running_count, take_due, &look, &err);
+    tr_store_rest(vault->store);
     if (st != TR_OK && st != TR_STOP)
         tr_log(TR_LOG_WARN, "outbox.failed", TR_F_TEXT("status", tr_status_slug(err.status)),
                TR_F_TEXT("reason", err.what));

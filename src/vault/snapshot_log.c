@@ -303,9 +303,10 @@ static bool wait_a_little(tr_snapshots *state) {
 
 static void *ship(void *context) {
     struct shipper s = {.vault = context};
-    do
+    do {
         look(&s);
-    while (wait_a_little(s.vault->snapshots));
+        tr_store_rest(s.vault->store);
+    } while (wait_a_little(s.vault->snapshots));
     s.ending = true;
     look(&s);
     return NULL;

@@ -240,6 +240,7 @@ tr_status tr_vault_open_locked(const tr_config *config, int lock, const tr_secre
     TR_TRY(tr_snapshots_new(config, &vault->snapshots, err));
     TR_TRY(tr_outbox_new(config, &vault->outbox, err));
     take_notes(vault);
+    tr_store_rest(vault->store);
     *out = vault;
     vault = NULL;
 out:
@@ -336,6 +337,7 @@ tr_status tr_vault_sweep(tr_vault *vault, bool *more, tr_error *err) {
                 *err = why;
         }
     }
+    tr_store_rest(vault->store);
     return st;
 }
 

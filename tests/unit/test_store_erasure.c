@@ -276,7 +276,7 @@ static void what_was_cut_off_begins_again(void **state) {
     tr_erasure erasure;
     words w = {.text = ""};
     add_type(f, "t");
-    order o = {add_person(f, "p", 3), 4 * MB};
+    order o = {add_person(f, "p", 3), MB * 3 / 2};
     add_request(f, &o.person, TR_DSR_VERIFIED);
     fixture_commit(f);
     limit_files(MB);
@@ -310,7 +310,7 @@ static void it_needs_no_request(void **state) {
     fixture *f = *state;
     tr_erasure erasure;
     add_type(f, "t");
-    order o = {add_person(f, "p", 1), 4 * MB};
+    order o = {add_person(f, "p", 1), MB * 3 / 2};
     fixture_commit(f);
     limit_files(MB);
     assert_status(f, tr_store_write(f->store, begin_job, &o, &f->err), TR_E_DISK_FULL);
