@@ -22,6 +22,8 @@ static void a_failed_job_does_not_touch_its_group(void **state) {
                      {.name = "s2"},
                      {.name = "s3", .end_with = TR_E_RATE},
                      {.name = "s4"}};
+    static const int calls[5] = {2, 2, 1, 1,
+                                 1}; /* the first that fails after it wrote: all again, with savepoints */
     tr_store_stats before, after;
     gate_shut(&g, f);
     for (int i = 0; i < 5; i++)
@@ -33,7 +35,7 @@ static void a_failed_job_does_not_touch_its_group(void **state) {
         assert_int_equal(tasks[i].status, steps[i].end_with);
         assert_int_equal(fixture_has(f, steps[i].name), steps[i].end_with == TR_OK);
         assert_int_equal(count_entries(f, steps[i].name), steps[i].end_with == TR_OK);
-        assert_int_equal(steps[i].calls, 1);
+        assert_int_equal(steps[i].calls, calls[i]);
     }
     tr_store_get_stats(f->store, &after);
     assert_int_equal(after.groups, before.groups + 2); /* the gate's, and one for the five */
@@ -43,6 +45,31 @@ static void a_failed_job_does_not_touch_its_group(void **state) {
     assert_false(after.failed);
     assert_true(after.vault_bytes > 4096 && after.keys_bytes > 4096 && after.audit_bytes > 4096);
     assert_log_is_good(f, 3);
+}
+
+static tr_status refusing_job(void *context, tr_db *tx, tr_error *err) {
+    ++*(int *)context;
+    (void)tx;
+    return tr_fail(err, TR_E_FORBIDDEN, NULL, "as told");
+}
+
+static void what_failed_after_it_wrote_is_awaited_again(void **state) {
+    fixture *f = *state;
+    int refused = 0;
+    step fails = {.name = "s", .end_with = TR_E_CONFLICT};
+    assert_status(f, tr_store_write(f->store, refusing_job, &refused, &f->err), TR_E_FORBIDDEN);
+    assert_int_equal(refused, 1); /* it has written nothing that is to be undone */
+    assert_status(f, tr_store_write(f->store, step_job, &fails, &f->err), TR_E_CONFLICT);
+    assert_int_equal(fails.calls, 2);
+    for (int i = 0; i < 10; i++)
+        assert_status(f, tr_store_write(f->store, step_job, &fails, &f->err), TR_E_CONFLICT);
+    assert_int_equal(fails.calls, 12);
+    for (int i = 0; i < 100; i++)
+        fixture_put(f, "x");
+    assert_status(f, tr_store_write(f->store, step_job, &fails, &f->err), TR_E_CONFLICT);
+    assert_int_equal(fails.calls, 14);
+    assert_false(fixture_has(f, "s"));
+    assert_log_is_good(f, 0);
 }
 
 /* ---- nested ---- */
@@ -88,10 +115,15 @@ static void a_failed_job_undoes_what_is_nested(void **state) {
     assert_log_is_good(f, 0);
 }
 
+static tr_status deepest_job(void *context, tr_db *tx, tr_error *err) {
+    *(int *)context = 0; /* it may run more than once */
+    return deep_job(context, tx, err);
+}
+
 static void nesting_goes_deep(void **state) {
     fixture *f = *state;
-    int depth = 0;
-    (void)tr_store_write(f->store, deep_job, &depth, &f->err);
+    int depth;
+    (void)tr_store_write(f->store, deepest_job, &depth, &f->err);
     assert_true(fixture_has(f, "deep0"));
     assert_log_is_good(f, -1);
 }
@@ -121,7 +153,7 @@ static void others_are_run_again_when_a_transaction_is_lost(void **state) {
     static const tr_status want[6] = {TR_OK, TR_E_DISK_FULL, TR_OK, TR_E_IO, TR_E_IO, TR_E_RATE};
     static const tr_job_fn jobs[6] = {step_job,   losing_job,        step_job,
                                       losing_job, nested_losing_job, step_job};
-    static const int calls[6] = {4, 1, 3, 1, 1, 1};
+    static const int calls[6] = {5, 1, 4, 1, 1, 2};
     gate_shut(&g, f);
     for (int i = 0; i < 6; i++)
         queue_up(f, &tasks[i], jobs[i], &steps[i], i + 1);
@@ -282,6 +314,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(a_failed_job_leaves_nothing),
         CASE(a_failed_job_does_not_touch_its_group),
+        CASE(what_failed_after_it_wrote_is_awaited_again),
         CASE(nested_jobs_undo_only_themselves),
         CASE(a_failed_job_undoes_what_is_nested),
         CASE(nesting_goes_deep),

@@ -37,6 +37,7 @@ typedef struct tr_conn {
     bool damaged;        /* an error after which it is opened anew */
     bool begun;          /* writer: the group's transaction is open here */
     int savepoints;      /* writer: how many levels of the group have one here */
+    unsigned writes;     /* writer: statements that write, since it was opened */
     int wal_frames;      /* writer: frames in the WAL after the newest commit */
     unsigned commits;    /* writer: that wrote to the WAL */
     int running;         /* statements between begin and end */
@@ -254,8 +255,10 @@ tr_status tr_subject_alive(tr_db *db, const tr_uuid *id, tr_error *err);
 /* ---- group.c ---- */
 struct tr_group {
     tr_db tx;
-    int level; /* 1: a job, 2 and more: nested */
-    bool lost; /* SQLite undid the whole transaction */
+    int level;       /* 1: a job, 2 and more: nested */
+    bool lost;       /* SQLite undid the whole transaction, or it has to be undone */
+    bool bold;       /* no savepoints: a level that fails after it wrote undoes everything */
+    bool wants_care; /* that has happened */
     bool reconciling;
     tr_head head;
     int64_t anchor; /* the newest entry that the vault knows */
@@ -274,7 +277,8 @@ tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, i
 void tr_group_close(tr_group *group);
 /* After a failed commit or a damaged page: undo, and open the connections anew. */
 tr_status tr_group_reopen(tr_group *group, tr_error *err);
-/* Run fn at a level of its own. When group->lost is set afterwards, everything the group did is undone. */
+/* Run fn at a level of its own. When group->lost is set afterwards, everything the group did is to be undone;
+ * with group->wants_care it is nobody's fault, but has to be run again without group->bold. */
 tr_status tr_group_run(tr_group *group, tr_job_fn fn, void *context, tr_error *err);
 /* `fold`: whether it is time or not. */
 tr_status tr_group_commit(tr_group *group, bool fold, tr_error *err);

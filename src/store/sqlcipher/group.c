@@ -1,8 +1,10 @@
 /* A group of jobs: one transaction over the three databases, committed keys first, then audit, then vault.
  *
  * A database joins the transaction when the first job uses it. Levels (a job, and tr_nested inside it) are
- * savepoints of the databases that the level uses. Audit entries wait in memory until the commit, because
- * their hashes depend on which jobs remain.
+ * savepoints of the databases that the level writes to. SQLite keeps a copy of each page that is changed
+ * behind a savepoint, and hardly any level fails after it has written: so a group is first run boldly,
+ * without savepoints, and when a level does fail, once more with them. Audit entries wait in memory until the
+ * commit, because their hashes depend on which jobs remain.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +117,8 @@ tr_status tr_group_enter(tr_group *group, tr_conn *conn, tr_error *err) {
 /* What a job only reads needs none. */
 tr_status tr_group_mark(tr_group *group, tr_conn *conn, tr_error *err) {
     tr_status st = TR_OK;
-    while (st == TR_OK && conn->savepoints < group->level) {
+    conn->writes++;
+    while (st == TR_OK && !group->bold && conn->savepoints < group->level) {
         st = run(conn, sql_savepoint, err);
         conn->savepoints += st == TR_OK;
     }
@@ -144,11 +147,21 @@ static void forget_entries(tr_group *group, size_t count) {
     group->pending_count = count;
 }
 
+static unsigned count_writes(const tr_group *group) {
+    unsigned writes = 0;
+    for (int i = 0; i < TR_DB_COUNT; i++)
+        writes += group->tx.conns[i].writes;
+    return writes;
+}
+
 tr_status tr_group_run(tr_group *group, tr_job_fn fn, void *context, tr_error *err) {
     size_t mark = group->pending_count, turned = group->turned.len;
+    unsigned writes = count_writes(group);
     group->level++;
     tr_status st = fn(context, &group->tx, err);
-    group->lost |= any_lost(group);
+    bool undone = any_lost(group);
+    group->wants_care |= group->bold && !undone && st != TR_OK && count_writes(group) != writes;
+    group->lost |= undone || group->wants_care;
     if (!group->lost) {
         tr_error undo = {0};
         tr_status left = leave(group, st == TR_OK, &undo);
@@ -288,7 +301,7 @@ static void forget(tr_group *group) {
         tr_buf_clear(&group->entries);
     tr_buf_reset(&group->turned);
     group->level = 0;
-    group->lost = false;
+    group->lost = group->bold = group->wants_care = false;
 }
 
 static void note_entries(tr_group *group) {

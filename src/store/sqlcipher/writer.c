@@ -16,6 +16,7 @@
 #define GROUP_MAX 256
 #define GROUP_TOP 1024 /* the turns of one group must fit into the ring (turns.c) */
 #define QUEUE_MAX 4096
+#define CAREFUL   64 /* groups after one that had to be run again: what failed there may come once more */
 
 typedef struct tr_job { /* on the stack of the caller, who waits for `done` */
     tr_job_fn fn;       /* NULL: a checkpoint */
@@ -34,6 +35,7 @@ struct tr_writer {
     tr_changes *changes;
     tr_group *group;
     bool broken; /* the last commit failed: recover first */
+    int careful; /* how many groups are still to be run with savepoints */
     int group_max, queue_max;
     tr_job **jobs; /* room for a group; this and what is above belong to who runs one */
 
@@ -50,8 +52,9 @@ struct tr_writer {
 
 /* ---- the group ---- */
 
-/* false: the transaction was lost in one of the jobs, which is now marked. */
+/* false: the transaction was lost in one of the jobs, which is now marked, or needs care. */
 static bool run_jobs(tr_writer *w, tr_job **jobs, size_t count) {
+    w->group->bold = w->careful == 0;
     for (size_t i = 0; i < count; i++) {
         tr_job *job = jobs[i];
         if (job->culprit)
@@ -59,7 +62,7 @@ static bool run_jobs(tr_writer *w, tr_job **jobs, size_t count) {
         job->err = (tr_error){0};
         job->status = tr_group_run(w->group, job->fn, job->context, &job->err);
         if (w->group->lost) {
-            job->culprit = true;
+            job->culprit = !w->group->wants_care;
             return false;
         }
     }
@@ -81,6 +84,8 @@ static tr_status reopen(tr_writer *w, tr_error *err) {
 }
 
 static tr_status start_over(tr_writer *w, tr_error *err) {
+    if (w->group->wants_care)
+        w->careful = CAREFUL;
     if (any_damaged(w->group))
         return reopen(w, err);
     tr_group_abort(w->group);
@@ -114,6 +119,7 @@ static void run_group(tr_writer *w, tr_job **jobs, size_t count) {
         tr_group_abort(w->group);
         w->broken = true;
     }
+    w->careful -= w->careful > 0;
     uint64_t failures = 0;
     for (size_t i = 0; i < count; i++) {
         if (st != TR_OK) {
