@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the two libraries that Debian 12 has too old or unusable (THIRD-PARTY.md says why) into a cache folder:
 #   OUT/sqlcipher/{sqlite3.h,libsqlcipher.a}   SQLCipher 4.6.1, one static library for all presets
-#   OUT/civetweb/{include,src}                 CivetWeb 1.16 with Debian's security patches, compiled by each preset
+#   OUT/civetweb/{include,src}                 CivetWeb 1.16 with Debian's security patches and one of ours, compiled by each preset
 # Sources are Debian's source packages, pinned by SHA-256: taken from FOLDER when given (the setting TRESOR_DEPS_DIR), else
 # from the mirror that this machine's apt uses.
 #
@@ -12,7 +12,7 @@ out=$1
 folder=${2:-}
 work=$out/work
 patches=$(cd "$(dirname "$0")" && pwd)/patches
-stamp=8
+stamp=9
 [ -f "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ] && exit 0
 
 # sha256  pool path  file[s of which one is enough, best first: mirrors drop old revisions]
@@ -90,6 +90,8 @@ grep -v '^#' "$out/civetweb/debian/patches/series" | while read -r patch; do
     [ -z "$patch" ] || patch -d "$out/civetweb" -p1 -s <"$out/civetweb/debian/patches/$patch" ||
         fail "patch $patch does not apply to CivetWeb"
 done
+# It would take CR CR, or LF and a space, for the end of the request line, and leave NULs of both: nobody could tell later.
+patch -d "$out/civetweb" -p1 -s <"$patches/civetweb-request-line.patch" || fail "our patch does not apply to CivetWeb"
 
 # Temporary tables stay in memory; connections are not shared between threads; deleted rows are overwritten. SQLCipher does not lock memory
 # itself: it would unlock whole pages in which others keep keys (src/base/guarded.h locks what is handed to it). Snapshots read and restore

@@ -91,6 +91,14 @@ static tr_status find_end(int fd, const char *path, uint64_t size, uint64_t *at,
     return st == TR_OK && !found ? damaged(path, err) : st;
 }
 
+/* A record of `len` bytes, up to the locator, of a file in one piece. Programs that find it to be anything
+ * else go by the record behind it, which may say something else. */
+static bool is_end64(const uint8_t record[END64_LEN], uint64_t len) {
+    return number(record, 4) == END64_SIGNATURE && number(record + 4, 8) == len - 12 &&
+           number(record + 16, 4) == 0 && number(record + 20, 4) == 0 &&
+           number(record + 24, 8) == number(record + 32, 8);
+}
+
 static tr_status read_end64(int fd, const char *path, uint64_t end, struct extent *x, tr_error *err) {
     uint8_t locator[LOCATOR_LEN], record[END64_LEN];
     if (end < LOCATOR_LEN + END64_LEN)
@@ -99,10 +107,11 @@ static tr_status read_end64(int fd, const char *path, uint64_t end, struct exten
     if (st != TR_OK)
         return st;
     x->end = number(locator + 8, 8);
-    if (number(locator, 4) != LOCATOR_SIGNATURE || x->end > end - LOCATOR_LEN - END64_LEN)
+    bool one_disk = number(locator + 4, 4) == 0 && number(locator + 16, 4) == 1;
+    if (number(locator, 4) != LOCATOR_SIGNATURE || !one_disk || x->end > end - LOCATOR_LEN - END64_LEN)
         return damaged(path, err);
     st = read_at(fd, path, x->end, record, sizeof record, err);
-    if (st == TR_OK && number(record, 4) != END64_SIGNATURE)
+    if (st == TR_OK && !is_end64(record, end - LOCATOR_LEN - x->end))
         st = damaged(path, err);
     if (st == TR_OK) {
         x->count = number(record + 32, 8);
@@ -117,6 +126,9 @@ static tr_status find_directory(int fd, const char *path, uint64_t size, struct 
     tr_status st = find_end(fd, path, size, &x->end, err);
     if (st == TR_OK)
         st = read_at(fd, path, x->end, end, sizeof end, err);
+    if (st == TR_OK &&
+        (number(end + 4, 2) != 0 || number(end + 6, 2) != 0 || number(end + 8, 2) != number(end + 10, 2)))
+        st = damaged(path, err); /* of several disks */
     if (st != TR_OK)
         return st;
     x->count = number(end + 10, 2);

@@ -1,6 +1,6 @@
-/* CivetWeb compiled as a part of this file, unchanged, so that the socket, the TLS object and the bytes
- * already read can be reached without a patch and without a copy of its structures. The version is pinned by
- * cmake/deps.sh: should a field be renamed, this file stops compiling.
+/* CivetWeb compiled as a part of this file, so that the socket, the TLS object and the bytes already read can
+ * be reached without a patch and without a copy of its structures. The version is pinned by cmake/deps.sh:
+ * should a field be renamed, this file stops compiling.
  */
 #define NO_SSL_DL
 #define OPENSSL_API_3_0
