@@ -370,7 +370,7 @@ struct tr_store {
     tr_db *readers;
     tr_stamps *stamps;
     tr_db *resting; /* of them, those that no thread has */
-    int reader_count, readers_usual;
+    int reader_count, resting_count, readers_usual;
     pthread_cond_t readers_wake; /* one rests, or is gone */
     tr_group group;              /* the writer's, but for open and close */
     tr_checkpointer *checkpointer;

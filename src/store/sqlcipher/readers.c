@@ -3,7 +3,7 @@
  * Reading takes a processor and waits for little, so more readers at once than processors need only means
  * more page caches with the same pages in them. So there are a few, with large caches (conn.c), and whoever
  * comes when all are taken waits for one that rests. Somebody may hold on to one, such as a package on its
- * way to a slow client: who has waited in vain opens one more, and as soon as two rest that is closed again.
+ * way to a slow client: who has waited in vain opens one more, and when enough rest that is closed again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -57,12 +57,15 @@ static void thread_ends(void *value) {
 static void push(tr_store *store, tr_db *db) {
     db->resting = store->resting;
     store->resting = db;
+    store->resting_count++;
 }
 
 static tr_db *pop(tr_store *store) {
     tr_db *db = store->resting;
-    if (db)
+    if (db) {
         store->resting = db->resting;
+        store->resting_count--;
+    }
     return db;
 }
 
@@ -73,7 +76,7 @@ void tr_store_rest(tr_store *store) {
         return;
     tr_read_end(db);
     pthread_mutex_lock(&store->readers_mutex);
-    if (store->resting && store->reader_count > store->readers_usual) {
+    if (store->resting_count >= store->readers_usual / 2 && store->reader_count > store->readers_usual) {
         spare = pop(store);
         unlink_reader(store, spare);
     }
@@ -159,7 +162,7 @@ void tr_readers_close(tr_store *store) {
         free(db);
     }
     store->readers = store->resting = NULL;
-    store->reader_count = 0;
+    store->reader_count = store->resting_count = 0;
     pthread_mutex_destroy(&store->readers_mutex);
     pthread_cond_destroy(&store->readers_wake);
     store->readers_open = false;
