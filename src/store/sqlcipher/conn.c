@@ -14,10 +14,10 @@ static const char *const names[TR_DB_COUNT] = {
     [TR_DB_VAULT] = "vault.db", [TR_DB_KEYS] = "keys.db", [TR_DB_AUDIT] = "audit.db"};
 
 /* Page caches in KiB. A reader's is dropped whenever the writer commits to that database. */
-static const struct {
-    int reader, writer;
-} caches[TR_DB_COUNT] = {
-    [TR_DB_VAULT] = {2048, 12288}, [TR_DB_KEYS] = {256, 2048}, [TR_DB_AUDIT] = {256, 2048}};
+static const int caches[TR_DB_COUNT][TR_CREATE + 1] = {
+    [TR_DB_VAULT] = {[TR_READ] = 1024, [TR_READ_MUCH] = 6144, [TR_WRITE] = 12288, [TR_CREATE] = 12288},
+    [TR_DB_KEYS] = {[TR_READ] = 256, [TR_READ_MUCH] = 256, [TR_WRITE] = 2048, [TR_CREATE] = 2048},
+    [TR_DB_AUDIT] = {[TR_READ] = 256, [TR_READ_MUCH] = 256, [TR_WRITE] = 4096, [TR_CREATE] = 4096}};
 
 const char *tr_db_name(tr_db_kind kind) {
     return names[kind];
@@ -182,13 +182,16 @@ static int remember_frames(void *context, sqlite3 *handle, const char *schema, i
     return SQLITE_OK;
 }
 
+static bool reads(tr_access access) {
+    return access == TR_READ || access == TR_READ_MUCH;
+}
+
 /* cipher_memory_security stays off (SQLCipher's default): it would lock every page buffer, at a quarter of
  * the speed. Guarded memory (memory.h) wipes what is freed, and payloads are sealed above the store. */
 static tr_status set_up(tr_conn *conn, tr_access access, tr_error *err) {
     char cache[48];
-    bool reader = access == TR_READ;
-    (void)snprintf(cache, sizeof cache, "PRAGMA cache_size = -%d",
-                   reader ? caches[conn->kind].reader : caches[conn->kind].writer);
+    bool reader = reads(access);
+    (void)snprintf(cache, sizeof cache, "PRAGMA cache_size = -%d", caches[conn->kind][access]);
     const char *const common[] = {cache, "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"};
     const char *const writer[] = {"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
                                   "PRAGMA secure_delete = ON", "PRAGMA foreign_keys = ON",
@@ -230,7 +233,7 @@ tr_status tr_conn_open(const tr_source *source, tr_db_kind kind, tr_access acces
                        tr_error *err) {
     char path[PATH_MAX];
     *conn = (tr_conn){.kind = kind};
-    int flags = access == TR_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    int flags = reads(access) ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
     tr_db_path(source, kind, path);
     tr_status st = access == TR_CREATE ? make_file(path, kind, err) : check_file(path, kind, err);
     if (st == TR_OK)
@@ -281,7 +284,8 @@ tr_status tr_db_conn(tr_db *db, tr_db_kind kind, tr_conn **out, tr_error *err) {
         return tr_group_enter(db->group, conn, err);
     if (conn->damaged && conn->running == 0 && !db->reading)
         tr_conn_close(conn);
-    return conn->handle ? TR_OK : tr_conn_open(db->source, kind, TR_READ, conn, err);
+    return conn->handle ? TR_OK
+                        : tr_conn_open(db->source, kind, db->busy ? TR_READ_MUCH : TR_READ, conn, err);
 }
 
 void tr_db_close(tr_db *db) {

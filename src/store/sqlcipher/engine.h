@@ -58,11 +58,12 @@ struct tr_db {
     uint64_t rules_edition; /* while reading: that of the view, or the one before */
     tr_store *store;        /* a reader's */
     tr_db *next, *previous; /* in the store's list of readers */
+    bool busy;              /* taken before the others, with a large page cache */
     tr_db *resting;         /* the next of those that no thread has */
 };
 
 /* ---- conn.c ---- */
-typedef enum tr_access { TR_READ, TR_WRITE, TR_CREATE } tr_access;
+typedef enum tr_access { TR_READ, TR_READ_MUCH, TR_WRITE, TR_CREATE } tr_access;
 
 /* Copies of the folder's name and the keys (NULL: not to be opened). */
 tr_status tr_source_set(tr_source *source, const char *dir, const tr_secret *const keys[TR_DB_COUNT],
@@ -370,7 +371,7 @@ struct tr_store {
     tr_db *readers;
     tr_stamps *stamps;
     tr_db *resting; /* of them, those that no thread has */
-    int reader_count, resting_count, readers_usual;
+    int reader_count, resting_count, busy_count, readers_usual;
     pthread_cond_t readers_wake; /* one rests, or is gone */
     tr_group group;              /* the writer's, but for open and close */
     tr_checkpointer *checkpointer;

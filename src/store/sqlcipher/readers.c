@@ -1,9 +1,10 @@
 /* Readers: a thread has connections of its own, opened when it first uses a database, until it rests.
  *
  * Reading takes a processor and waits for little, so more readers at once than processors need only means
- * more page caches with the same pages in them. So there are a few, with large caches (conn.c), and whoever
- * comes when all are taken waits for one that rests. Somebody may hold on to one, such as a package on its
- * way to a slow client: who has waited in vain opens one more, and when enough rest that is closed again.
+ * more page caches with the same pages in them. So there are a few, and whoever comes when all are taken
+ * waits for one that rests. One for each processor is a busy one: it has a large page cache (conn.c), and is
+ * taken before the others. Somebody may hold on to one, such as a package on its way to a slow client: who
+ * has waited in vain opens one more, and when enough rest that is closed again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "store/sqlcipher/engine.h"
 
 #define WAIT_MS 20
+#define EACH    4 /* for a processor: one may wait for the disk, and others for the processor */
 
 static const char sql_begin[] = "BEGIN";
 static const char sql_commit[] = "COMMIT";
@@ -27,6 +29,7 @@ static void unlink_reader(tr_store *store, tr_db *db) {
     if (db->next)
         db->next->previous = db->previous;
     store->reader_count--;
+    store->busy_count -= db->busy;
 }
 
 static void link_reader(tr_store *store, tr_db *db) {
@@ -37,6 +40,8 @@ static void link_reader(tr_store *store, tr_db *db) {
         db->next->previous = db;
     store->readers = db;
     store->reader_count++;
+    db->busy = store->busy_count < store->readers_usual / EACH;
+    store->busy_count += db->busy;
 }
 
 /* At the end of a thread. */
@@ -53,11 +58,25 @@ static void thread_ends(void *value) {
 
 /* ---- resting ---- */
 
-/* With the mutex. The one that rested last is taken first: what is in its caches was needed a moment ago. */
+/* With the mutex. The busy ones come first, and of them the one that rested last: what is in its caches was
+ * needed a moment ago. */
 static void push(tr_store *store, tr_db *db) {
-    db->resting = store->resting;
-    store->resting = db;
+    tr_db **place = &store->resting;
+    while (*place && (*place)->busy && !db->busy)
+        place = &(*place)->resting;
+    db->resting = *place;
+    *place = db;
     store->resting_count++;
+}
+
+static tr_db *pop_last(tr_store *store) {
+    tr_db **place = &store->resting;
+    while (*place && (*place)->resting)
+        place = &(*place)->resting;
+    tr_db *db = *place;
+    *place = NULL;
+    store->resting_count--;
+    return db;
 }
 
 static tr_db *pop(tr_store *store) {
@@ -77,10 +96,12 @@ void tr_store_rest(tr_store *store) {
     tr_read_end(db);
     pthread_mutex_lock(&store->readers_mutex);
     if (store->resting_count >= store->readers_usual / 2 && store->reader_count > store->readers_usual) {
-        spare = pop(store);
+        push(store, db);
+        spare = pop_last(store);
         unlink_reader(store, spare);
+    } else {
+        push(store, db);
     }
-    push(store, db);
     pthread_cond_signal(&store->readers_wake);
     pthread_mutex_unlock(&store->readers_mutex);
     if (spare) {
@@ -131,10 +152,11 @@ tr_status tr_store_reader(tr_store *store, tr_db **out, tr_error *err) {
 
 /* ---- the store's ---- */
 
-/* A reader waits for the disk at times, and for a processor while others answer. */
 static int usual(void) {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    return processors < 2 ? 8 : processors > TR_READERS_MOST / 4 ? TR_READERS_MOST : (int)processors * 4;
+    return processors < 2                        ? 2 * EACH
+           : processors > TR_READERS_MOST / EACH ? TR_READERS_MOST
+                                                 : (int)processors * EACH;
 }
 
 tr_status tr_readers_open(tr_store *store, tr_error *err) {
@@ -162,7 +184,7 @@ void tr_readers_close(tr_store *store) {
         free(db);
     }
     store->readers = store->resting = NULL;
-    store->reader_count = store->resting_count = 0;
+    store->reader_count = store->resting_count = store->busy_count = 0;
     pthread_mutex_destroy(&store->readers_mutex);
     pthread_cond_destroy(&store->readers_wake);
     store->readers_open = false;

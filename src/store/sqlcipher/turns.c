@@ -12,7 +12,8 @@
 #include "base/clock.h"
 #include "store/sqlcipher/engine.h"
 
-#define RING       512 /* rows; when half of them wait, a fold is due */
+#define RING       512 /* rows; the writer's page cache has room for them */
+#define WAITING    448 /* of them that may wait for a fold: after it the readers' page caches are empty */
 #define CLIENTS    256 /* sessions, after which one is due: a group must not write too many rows */
 #define FOLD_MS    1000
 #define TURN_LEN   (TR_CLIENT_LEN + 3 * 32 + 2 * 8)
@@ -248,7 +249,7 @@ tr_status tr_turns_write_rows(tr_db *tx, tr_error *err) {
 }
 
 bool tr_turns_due(const tr_turns *t, int64_t now_us) {
-    return t->due_us && (now_us >= t->due_us || t->count >= CLIENTS || t->number - t->folded >= RING / 2);
+    return t->due_us && (now_us >= t->due_us || t->count >= CLIENTS || t->number - t->folded >= WAITING);
 }
 
 int64_t tr_turns_due_us(const tr_turns *t) {
