@@ -117,7 +117,7 @@ struct tr_call {
     tr_uuid warrant;
 
     /* what the handler gives */
-    tr_db *db; /* this thread's reader, with one view (tr_call_look) until the commit */
+    tr_db *db;        /* this thread's reader, with one view (tr_call_look) until the commit */
     uint64_t edition; /* of the vault, that it sees or one before */
     tr_job_fn effect;
     void *effect_context;

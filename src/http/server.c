@@ -117,9 +117,9 @@ static tr_status have_files(int threads, int *room, tr_error *err) {
     return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? TR_OK : tr_fail_errno(err, NULL, "setrlimit");
 }
 
-/* Many threads answer, each for some 100 us at a time. One that wakes must not push another aside in the midst
- * of that: what the other holds would wait with it (SCHED_BATCH, sched(7)). CivetWeb's threads inherit it from
- * the one that starts them; refused, they serve as well. */
+/* Many threads answer, each for some 100 us at a time. One that wakes must not push another aside in the
+ * midst of that: what the other holds would wait with it (SCHED_BATCH, sched(7)). CivetWeb's threads inherit
+ * it from the one that starts them; refused, they serve as well. */
 void tr_http_take_turns(void) {
     const struct sched_param none = {0};
     (void)sched_setscheduler(0, SCHED_BATCH, &none);

@@ -204,7 +204,8 @@ static void who_finds_all_taken_gets_one_all_the_same(void **state) {
     assert_int_equal(f->store->reader_count, all);
     for (int i = usual; i < all; i++)
         end_hold(&holders[i]);
-    assert_int_equal(f->store->reader_count, all); /* while others hold on to theirs, the spare ones are of use */
+    assert_int_equal(f->store->reader_count,
+                     all); /* while others hold on to theirs, the spare ones are of use */
     for (int i = 0; i < usual; i++)
         end_hold(&holders[i]);
     assert_int_equal(f->store->reader_count, usual);
