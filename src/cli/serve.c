@@ -1,5 +1,6 @@
 /* tresor serve: open the vault and answer until a signal says otherwise. */
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -387,6 +388,14 @@ static tr_exit print_routes(void) {
     return code;
 }
 
+/* Bodies of megabytes come and go. What is larger than a few pages is mapped for itself and the system's
+ * again when it is freed; left alone, glibc takes the first such body for a sign that more will come, and
+ * keeps room for them in each of its arenas. */
+static void give_memory_back(void) {
+    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
 static int run(int argc, char **argv) {
     bool check = false, routes = false;
     const tr_option options[] = {{.name = "--check", .set = &check}, {.name = "--routes", .set = &routes}};
@@ -403,6 +412,7 @@ static int run(int argc, char **argv) {
     if (st == TR_OK && routes)
         return print_routes();
     if (st == TR_OK) {
+        give_memory_back();
         tr_log_set_fd(1);
         tr_log_set_level(config.log_level);
         st = serve(&config, &err);

@@ -87,10 +87,10 @@ def test_a_log_that_a_crash_left_is_emptied(fresh_vault):
     """What was erased before the crash still stands in vault.db, until the write-ahead log is copied back."""
     world = World(fresh_vault)
     world.officer.put("/v1/types/visit", {"type": "object", "x-retention": "P1D"}, expect=201)
-    lines = "".join(json.dumps({"n": n}) + "\n" for n in range(2500)).encode()
+    lines = "".join(json.dumps({"n": n}) + "\n" for n in range(8000)).encode()  # enough that it is not done when it has begun
     world.service.imports(lines, "?type=visit")
     fresh_vault.later(2)
-    while not [e for e in world.auditor.pages("/v1/audit", limit=100) if e["action"] == "retention.erase"]:
+    while not [e for e in world.auditor.get("/v1/audit?order=desc&limit=10", expect=200).json()["items"] if e["action"] == "retention.erase"]:
         pass
     fresh_vault.server.kill()
     log = fresh_vault.data / "vault.db-wal"
