@@ -47,7 +47,10 @@ def kept(world):
 
 
 def metrics(world):
-    port = [json.loads(line)["port"] for line in world.vault.server.lines if '"listener":"metrics"' in line][-1]
+    listening = lambda name: [json.loads(line)["port"] for line in world.vault.server.lines if f'"listener":"{name}"' in line]  # noqa: E731
+    while len(listening("metrics")) < len(listening("api")):  # it is the second to listen
+        time.sleep(0.01)
+    port = listening("metrics")[-1]
     text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
     return {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line.startswith("tresor_")}
 

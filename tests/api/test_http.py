@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from roles import TABLE
-from tresor_client import TIME, UUID7, Anonymous, Wire, World, expect_problem, session_of
+from tresor_client import TIME, UUID7, Anonymous, Wire, World, expect_problem, free_port, session_of
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PATHS = sorted({row.path for row in TABLE})
@@ -326,12 +326,6 @@ def test_about(anonymous):
     body = anonymous.raw("GET", "/v1/about").json()
     assert set(body) == {"name", "version", "api", "time", "vault", "signing_keys"} and TIME.fullmatch(body["time"])
     assert anonymous.raw("GET", "/healthz").json() == {"status": "ok"} and anonymous.raw("GET", "/readyz").json() == {"status": "ready"}
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 METRICS_PORT = free_port()

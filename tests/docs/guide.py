@@ -2,11 +2,10 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 
-from tresor_client import BINARY, ROOT, environment
+from tresor_client import BINARY, ROOT, environment, free_port
 
 DOCS = ROOT / "docs"
 
@@ -14,12 +13,6 @@ DOCS = ROOT / "docs"
 def blocks(name, language="sh"):
     """The text of each block of that language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / name).read_text(encoding="utf-8"), re.M | re.S)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Guide:
