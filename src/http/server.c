@@ -106,7 +106,7 @@ static tr_status have_files(int threads, int *room, tr_error *err) {
     *room = threads * ROOM_EACH < ROOM_LEAST  ? ROOM_LEAST
             : threads * ROOM_EACH > ROOM_MOST ? ROOM_MOST
                                               : threads * ROOM_EACH;
-    rlim_t want = (rlim_t)(threads + *room + SPARE_FILES);
+    rlim_t want = (rlim_t)threads + (rlim_t)*room + SPARE_FILES;
     if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < want) {
         want = limit.rlim_max;
         *room = (int)want - threads - SPARE_FILES;

@@ -15,7 +15,7 @@ static const char *const names[TR_DB_COUNT] = {
 
 /* Page caches in KiB. A reader's is dropped whenever the writer commits to that database. */
 static const int caches[TR_DB_COUNT][TR_CREATE + 1] = {
-    [TR_DB_VAULT] = {[TR_READ] = 1024, [TR_READ_MUCH] = 6144, [TR_WRITE] = 12288, [TR_CREATE] = 12288},
+    [TR_DB_VAULT] = {[TR_READ] = 1024, [TR_READ_MUCH] = 6144, [TR_WRITE] = 10240, [TR_CREATE] = 10240},
     [TR_DB_KEYS] = {[TR_READ] = 256, [TR_READ_MUCH] = 256, [TR_WRITE] = 2048, [TR_CREATE] = 2048},
     [TR_DB_AUDIT] = {[TR_READ] = 256, [TR_READ_MUCH] = 256, [TR_WRITE] = 4096, [TR_CREATE] = 4096}};
 
