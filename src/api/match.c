@@ -31,10 +31,6 @@ static bool fits(const char *pattern, const char *path, span *params, int *count
 /* Patterns have more than these characters, and no parameter in them. Most paths differ behind "/v1/": */
 #define TELLING 4
 
-static bool begins_alike(const char *pattern, const char *path) {
-    return pattern[TELLING] == path[strnlen(path, TELLING)];
-}
-
 /* A path that stands in the table as it is belongs to that route alone: /v1/keys/rotate is no
  * /v1/keys/{version}. (Somebody who sends the braces has named nothing.) */
 static bool is_literal(const char *path) {
@@ -70,10 +66,11 @@ tr_status tr_match_route(tr_call *call, tr_error *err) {
     span params[TR_PARAMS_MAX], fitting[TR_PARAMS_MAX];
     const tr_route *found = NULL;
     const char *path = call->request->path;
+    const char telling = path[strnlen(path, TELLING)];
     int count = 0, n;
     bool known = false, literal = false;
     for (size_t i = 0; i < tr_routes_count; i++) {
-        if (!begins_alike(tr_routes[i].path, path) || !fits(tr_routes[i].path, path, fitting, &n) ||
+        if (tr_routes[i].path[TELLING] != telling || !fits(tr_routes[i].path, path, fitting, &n) ||
             (literal && n > 0))
             continue;
         if (n == 0 && !literal)

@@ -188,6 +188,7 @@ static void write_metrics(tr_api *api, tr_buf *out) {
     one(out, "resident_bytes", "gauge", "Resident memory.", resident_bytes());
     one(out, "start_time_seconds", "gauge", "When the process started, unix time.", api->started_ms / 1000);
     one(out, "ready", "gauge", "1 when /readyz says so.", !api->draining && !stats.failed);
+    tr_store_rest(tr_vault_store(api->vault));
 }
 
 void tr_api_handle_metrics(void *context, tr_request *request, tr_response *response) {
@@ -204,7 +205,6 @@ void tr_api_handle_metrics(void *context, tr_request *request, tr_response *resp
         response->status = 200;
         response->content_type = "text/plain; version=0.0.4; charset=utf-8";
         write_metrics(api, &response->body);
-        tr_store_rest(tr_vault_store(api->vault));
         return;
     }
     for (size_t i = 0; reads && i < sizeof plain / sizeof *plain; i++) {
@@ -217,5 +217,4 @@ void tr_api_handle_metrics(void *context, tr_request *request, tr_response *resp
         tr_call_problem(&call, &err);
     if (st == TR_E_METHOD)
         tr_response_header(response, "Allow", "GET, HEAD");
-    tr_call_rest(&call);
 }

@@ -67,7 +67,8 @@ bool tr_edition_stands(const tr_db *tx, uint64_t edition);
  * must not wait, and must only use `tx`. If fn fails, what it did is undone, the others are not touched, and
  * its status and error are the caller's. If the group cannot be committed, every job of it fails with the
  * same status (TR_E_DISK_FULL, TR_E_IO, TR_E_CORRUPT) and nothing of it remains in vault. fn may run more
- * than once (when a group is undone because of another job): it must set its results anew each time. */
+ * than once (when a job of the group fails after it has written, this one or another): it must set its
+ * results anew each time. */
 typedef tr_status (*tr_job_fn)(void *context, tr_db *tx, tr_error *err);
 tr_status tr_store_write(tr_store *store, tr_job_fn fn, void *context, tr_error *err);
 /* Inside a job: run fn so that its failure undoes only what fn did (audit entries it appended too); the job

@@ -74,28 +74,10 @@ tr_status tr_activity_get(tr_db *db, const tr_uuid *id, tr_activity_fn fn, void 
     return tr_query_one(&q, emit, &sink, none, err);
 }
 
-static tr_status take_ends(tr_query *q, void *context, tr_error *err) {
-    *(tr_activity *)context = (tr_activity){.ended_at = tr_col_int(q, 0), .expires_at = tr_col_int(q, 1)};
-    return tr_cols_ok(q, err);
-}
-
 tr_status tr_activity_ends(tr_db *db, const tr_uuid *id, tr_activity *ends, tr_error *err) {
-    tr_query q;
-    tr_stamp kept = {.kind = TR_STAMP_ACTIVITY, .key = {id->bytes, sizeof id->bytes}};
-    if (tr_stamp_find(db, &kept)) {
-        *ends = (tr_activity){.ended_at = kept.values[0], .expires_at = kept.values[1]};
-        return TR_OK;
-    }
-    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_ends, &q, err);
-    if (st != TR_OK)
-        return st;
-    tr_bind_uuid(&q, 1, id);
-    st = tr_query_one(&q, take_ends, ends, none, err);
-    if (st == TR_OK) {
-        kept.values[0] = ends->ended_at;
-        kept.values[1] = ends->expires_at;
-        tr_stamp_keep(db, &kept);
-    }
+    tr_stamp stamp = {.kind = TR_STAMP_ACTIVITY, .key = {id->bytes, sizeof id->bytes}};
+    tr_status st = tr_stamp_get(db, &stamp, sql_ends, none, err);
+    *ends = (tr_activity){.ended_at = stamp.values[0], .expires_at = stamp.values[1]};
     return st;
 }
 

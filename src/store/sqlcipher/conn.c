@@ -14,10 +14,10 @@ static const char *const names[TR_DB_COUNT] = {
     [TR_DB_VAULT] = "vault.db", [TR_DB_KEYS] = "keys.db", [TR_DB_AUDIT] = "audit.db"};
 
 /* Page caches in KiB. A reader's is dropped whenever the writer commits to that database. */
-static const int caches[TR_DB_COUNT][TR_CREATE + 1] = {
-    [TR_DB_VAULT] = {[TR_READ] = 1024, [TR_READ_MUCH] = 6144, [TR_WRITE] = 10240, [TR_CREATE] = 10240},
-    [TR_DB_KEYS] = {[TR_READ] = 256, [TR_READ_MUCH] = 256, [TR_WRITE] = 2048, [TR_CREATE] = 2048},
-    [TR_DB_AUDIT] = {[TR_READ] = 256, [TR_READ_MUCH] = 256, [TR_WRITE] = 4096, [TR_CREATE] = 4096}};
+static const struct {
+    int reader, busy_reader, writer;
+} caches[TR_DB_COUNT] = {
+    [TR_DB_VAULT] = {1024, 6144, 10240}, [TR_DB_KEYS] = {256, 256, 2048}, [TR_DB_AUDIT] = {256, 256, 4096}};
 
 const char *tr_db_name(tr_db_kind kind) {
     return names[kind];
@@ -186,12 +186,18 @@ static bool reads(tr_access access) {
     return access == TR_READ || access == TR_READ_MUCH;
 }
 
+static int cache_of(tr_db_kind kind, tr_access access) {
+    return access == TR_READ        ? caches[kind].reader
+           : access == TR_READ_MUCH ? caches[kind].busy_reader
+                                    : caches[kind].writer;
+}
+
 /* cipher_memory_security stays off (SQLCipher's default): it would lock every page buffer, at a quarter of
  * the speed. Guarded memory (memory.h) wipes what is freed, and payloads are sealed above the store. */
 static tr_status set_up(tr_conn *conn, tr_access access, tr_error *err) {
     char cache[48];
     bool reader = reads(access);
-    (void)snprintf(cache, sizeof cache, "PRAGMA cache_size = -%d", caches[conn->kind][access]);
+    (void)snprintf(cache, sizeof cache, "PRAGMA cache_size = -%d", cache_of(conn->kind, access));
     const char *const common[] = {cache, "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"};
     const char *const writer[] = {"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
                                   "PRAGMA secure_delete = ON", "PRAGMA foreign_keys = ON",

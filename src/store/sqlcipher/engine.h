@@ -37,7 +37,6 @@ typedef struct tr_conn {
     bool damaged;        /* an error after which it is opened anew */
     bool begun;          /* writer: the group's transaction is open here */
     int savepoints;      /* writer: how many levels of the group have one here */
-    unsigned writes;     /* writer: statements that write, since it was opened */
     int wal_frames;      /* writer: frames in the WAL after the newest commit */
     unsigned commits;    /* writer: that wrote to the WAL */
     int running;         /* statements between begin and end */
@@ -260,6 +259,7 @@ struct tr_group {
     bool lost;       /* SQLite undid the whole transaction, or it has to be undone */
     bool bold;       /* no savepoints: a level that fails after it wrote undoes everything */
     bool wants_care; /* that has happened */
+    unsigned writes; /* statements that write, so far */
     bool reconciling;
     tr_head head;
     int64_t anchor; /* the newest entry that the vault knows */
@@ -331,15 +331,15 @@ void tr_writer_stats(tr_writer *writer, tr_store_stats *out);
 typedef struct tr_stamp {
     enum { TR_STAMP_ACTIVITY, TR_STAMP_TYPE } kind;
     tr_bytes key;
-    uint64_t edition; /* of what is found or to be kept */
     int64_t values[2];
+    uint64_t edition; /* of the values; for stamps.c */
 } tr_stamp;
 
 tr_status tr_stamps_new(tr_stamps **out, tr_error *err);
 void tr_stamps_free(tr_stamps *stamps);
-/* False: read it, and keep it with the edition that is now in *stamp. */
-bool tr_stamp_find(tr_db *db, tr_stamp *stamp);
-void tr_stamp_keep(tr_db *db, const tr_stamp *stamp);
+/* The two integers that `sql` gives for the key (?1: a text of a type, a blob of an activity) into
+ * stamp->values; TR_E_NOT_FOUND with `none`. */
+tr_status tr_stamp_get(tr_db *db, tr_stamp *stamp, const char *sql, const char *none, tr_error *err);
 
 /* ---- readers.c ---- */
 tr_status tr_readers_open(tr_store *store, tr_error *err);

@@ -117,7 +117,7 @@ tr_status tr_group_enter(tr_group *group, tr_conn *conn, tr_error *err) {
 /* What a job only reads needs none. */
 tr_status tr_group_mark(tr_group *group, tr_conn *conn, tr_error *err) {
     tr_status st = TR_OK;
-    conn->writes++;
+    group->writes++;
     while (st == TR_OK && !group->bold && conn->savepoints < group->level) {
         st = run(conn, sql_savepoint, err);
         conn->savepoints += st == TR_OK;
@@ -147,20 +147,13 @@ static void forget_entries(tr_group *group, size_t count) {
     group->pending_count = count;
 }
 
-static unsigned count_writes(const tr_group *group) {
-    unsigned writes = 0;
-    for (int i = 0; i < TR_DB_COUNT; i++)
-        writes += group->tx.conns[i].writes;
-    return writes;
-}
-
 tr_status tr_group_run(tr_group *group, tr_job_fn fn, void *context, tr_error *err) {
     size_t mark = group->pending_count, turned = group->turned.len;
-    unsigned writes = count_writes(group);
+    unsigned writes = group->writes;
     group->level++;
     tr_status st = fn(context, &group->tx, err);
     bool undone = any_lost(group);
-    group->wants_care |= group->bold && !undone && st != TR_OK && count_writes(group) != writes;
+    group->wants_care |= group->bold && !undone && st != TR_OK && group->writes != writes;
     group->lost |= undone || group->wants_care;
     if (!group->lost) {
         tr_error undo = {0};

@@ -112,21 +112,23 @@ void tr_store_rest(tr_store *store) {
 
 /* ---- taking one ---- */
 
-/* With the mutex: until one rests, or one more may be opened, or it took too long. */
+/* With the mutex: none rests, and as many as usual are open. */
+static bool all_taken(const tr_store *store) {
+    return !store->resting && store->reader_count >= store->readers_usual;
+}
+
+/* With the mutex: until it is not so, or it took too long. */
 static void wait_for_one(tr_store *store) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)WAIT_MS * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    const int64_t until = tr_monotonic_ms() + WAIT_MS;
+    const struct timespec at = {.tv_sec = until / 1000, .tv_nsec = (long)(until % 1000) * 1000000};
     int rc = 0;
-    while (!store->resting && store->reader_count >= store->readers_usual && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&store->readers_wake, &store->readers_mutex, &until);
+    while (all_taken(store) && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&store->readers_wake, &store->readers_mutex, &at);
 }
 
 static tr_db *take(tr_store *store) {
     pthread_mutex_lock(&store->readers_mutex);
-    if (!store->resting && store->reader_count >= store->readers_usual)
+    if (all_taken(store))
         wait_for_one(store);
     tr_db *db = pop(store);
     if (!db && (db = calloc(1, sizeof *db)))

@@ -50,10 +50,7 @@ static tr_stamps *stamps_of(const tr_db *db, const tr_stamp *stamp) {
     return db->group || !db->store || stamp->key.len > KEY_MAX ? NULL : db->store->stamps;
 }
 
-bool tr_stamp_find(tr_db *db, tr_stamp *stamp) {
-    tr_stamps *stamps = stamps_of(db, stamp);
-    if (!stamps)
-        return false;
+static bool find(const tr_db *db, tr_stamps *stamps, tr_stamp *stamp) {
     stamp->edition = db->reading ? db->rules_edition : db->store->group.rules_edition;
     pthread_mutex_lock(&stamps->mutex);
     const slot *s = slot_of(stamps, stamp);
@@ -65,10 +62,7 @@ bool tr_stamp_find(tr_db *db, tr_stamp *stamp) {
     return found;
 }
 
-void tr_stamp_keep(tr_db *db, const tr_stamp *stamp) {
-    tr_stamps *stamps = stamps_of(db, stamp);
-    if (!stamps)
-        return;
+static void keep(tr_stamps *stamps, const tr_stamp *stamp) {
     pthread_mutex_lock(&stamps->mutex);
     slot *s = slot_of(stamps, stamp);
     s->edition = stamp->edition;
@@ -77,4 +71,33 @@ void tr_stamp_keep(tr_db *db, const tr_stamp *stamp) {
     memcpy(s->key, stamp->key.data, stamp->key.len);
     memcpy(s->values, stamp->values, sizeof s->values);
     pthread_mutex_unlock(&stamps->mutex);
+}
+
+static tr_status take(tr_query *q, void *context, tr_error *err) {
+    tr_stamp *stamp = context;
+    for (int i = 0; i < 2; i++)
+        stamp->values[i] = tr_col_int(q, i);
+    return tr_cols_ok(q, err);
+}
+
+static tr_status ask(tr_db *db, tr_stamp *stamp, const char *sql, const char *none, tr_error *err) {
+    tr_query q;
+    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql, &q, err);
+    if (st != TR_OK)
+        return st;
+    if (stamp->kind == TR_STAMP_TYPE)
+        tr_bind_text_len(&q, 1, stamp->key);
+    else
+        tr_bind_blob(&q, 1, stamp->key.data, stamp->key.len);
+    return tr_query_one(&q, take, stamp, none, err);
+}
+
+tr_status tr_stamp_get(tr_db *db, tr_stamp *stamp, const char *sql, const char *none, tr_error *err) {
+    tr_stamps *stamps = stamps_of(db, stamp);
+    if (stamps && find(db, stamps, stamp))
+        return TR_OK;
+    tr_status st = ask(db, stamp, sql, none, err);
+    if (st == TR_OK && stamps)
+        keep(stamps, stamp);
+    return st;
 }

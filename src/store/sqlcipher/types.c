@@ -59,28 +59,10 @@ tr_status tr_type_get(tr_db *db, const char *name, tr_type_fn fn, void *context,
     return tr_query_one(&q, emit, &sink, none, err);
 }
 
-static tr_status emit_stamp(tr_query *q, void *context, tr_error *err) {
-    *(tr_type_stamp *)context = (tr_type_stamp){tr_col_int(q, 0), tr_col_int(q, 1)};
-    return tr_cols_ok(q, err);
-}
-
 tr_status tr_type_stamp_get(tr_db *db, const char *name, tr_type_stamp *stamp, tr_error *err) {
-    tr_query q;
-    tr_stamp kept = {.kind = TR_STAMP_TYPE, .key = {name, strlen(name)}};
-    if (tr_stamp_find(db, &kept)) {
-        *stamp = (tr_type_stamp){kept.values[0], kept.values[1]};
-        return TR_OK;
-    }
-    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_stamp, &q, err);
-    if (st != TR_OK)
-        return st;
-    tr_bind_text(&q, 1, name);
-    st = tr_query_one(&q, emit_stamp, stamp, none, err);
-    if (st == TR_OK) {
-        kept.values[0] = stamp->version;
-        kept.values[1] = stamp->updated_at;
-        tr_stamp_keep(db, &kept);
-    }
+    tr_stamp found = {.kind = TR_STAMP_TYPE, .key = {name, strlen(name)}};
+    tr_status st = tr_stamp_get(db, &found, sql_stamp, none, err);
+    *stamp = (tr_type_stamp){found.values[0], found.values[1]};
     return st;
 }
 
