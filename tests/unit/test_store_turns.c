@@ -134,6 +134,33 @@ static void a_turn_survives_a_crash(void **state) {
     }
 }
 
+/* Reads one after the other fill a row of the ring together, so that the fold has time: it empties the page
+ * caches of all who read. What a row has taken in before a crash is there after it. */
+static void lone_reads_share_a_row(void **state) {
+    fixture *f = *state;
+    enum { READS = 100, IN_A_ROW = 29 };
+    tr_uuid ana = tr_uuid_new();
+    tr_session rows[2] = {begin_session(f, &ana, "a1"), begin_session(f, &ana, "a2")};
+    fixture_close(f);
+    tr_store_options options = fixture_options(f, false);
+    options.fold_ms = 1000000;
+    assert_ok(f, tr_store_open(&options, &f->store, &f->err));
+    const int64_t before = tr_turns_number(f->store->group.turns);
+    for (int i = 0; i < READS; i++)
+        turn_by(f, turn_job, &rows[i % 2]);
+    assert_int_equal(tr_turns_number(f->store->group.turns) - before, (READS + IN_A_ROW - 1) / IN_A_ROW);
+    copy_files(f, "", "*.db*", "image");
+    open_copy(f, "image");
+    assert_session(f, &rows[0]);
+    assert_session(f, &rows[1]);
+    assert_log_is_good(f, READS);
+    turn_by(f, turn_job, &rows[0]); /* not into a row that is folded */
+    copy_files(f, "", "*.db*", "image");
+    open_copy(f, "image");
+    assert_session(f, &rows[0]);
+    assert_int_equal(count_entries(f, "%recovered%"), 0);
+}
+
 static void a_session_that_ended_stays_so(void **state) {
     fixture *f = *state;
     tr_uuid ana = tr_uuid_new();
@@ -292,6 +319,7 @@ int main(void) {
         CASE(a_read_is_one_commit),
         CASE(a_job_that_fails_takes_no_turn),
         CASE(a_turn_survives_a_crash),
+        CASE(lone_reads_share_a_row),
         CASE(a_session_that_ended_stays_so),
         CASE(a_turn_without_its_effect_did_not_happen),
         CASE(who_was_just_used_is_not_idle),

@@ -12,8 +12,8 @@
 #include "base/clock.h"
 #include "store/sqlcipher/engine.h"
 
-#define RING       512 /* rows; the writer's page cache has room for them */
-#define WAITING    448 /* of them that may wait for a fold: after it the readers' page caches are empty */
+#define RING       1024 /* rows */
+#define WAITING    960  /* of them that may wait for a fold: after it the readers' page caches are empty */
 #define CLIENTS    256 /* sessions, after which one is due: a group must not write too many rows */
 #define FOLD_MS    1000
 #define TURN_LEN   (TR_CLIENT_LEN + 3 * 32 + 2 * 8)
@@ -79,6 +79,14 @@ static void unpack(const uint8_t in[TURN_LEN], tr_session *row) {
 
 /* ---- the newest turn of each session, until it is folded ---- */
 
+/* A row of the ring. Groups one after the other that change nothing in the vault fill one together. */
+typedef struct ring_row {
+    int64_t number, first, last; /* its groups' entries */
+    bool effects;
+    size_t len;
+    uint8_t turns[ROW_LEN]; /* zeros behind `len` */
+} ring_row;
+
 struct tr_turns {
     pthread_mutex_t mutex; /* the writer changes what is kept, others look at it */
     uint8_t (*kept)[TURN_LEN];
@@ -86,6 +94,7 @@ struct tr_turns {
     uint32_t *places; /* a table of 2 * room: where in `kept` */
     int64_t number;   /* of the newest group; this and what follows is the writer's */
     int64_t folded;
+    ring_row newest, next;  /* committed since the opening (number 0: none), and the present group's */
     _Atomic int64_t due_us; /* 0: nothing waits to be folded; tests commit on a thread of their own */
     int64_t due_after_us;
 };
@@ -269,41 +278,58 @@ bool tr_turns_waiting(const tr_turns *t) {
     return t->count > 0;
 }
 
-static tr_status put_row(tr_db *tx, int64_t number, const int64_t about[3], tr_bytes turns, tr_error *err) {
-    uint8_t room[ROW_LEN] = {0};
+static tr_status put_row(tr_db *tx, const ring_row *row, tr_error *err) {
     tr_query q;
     tr_status st = tr_query_write(tx, TR_DB_AUDIT, sql_put, &q, err);
     if (st != TR_OK)
         return st;
-    if (turns.len > 0)
-        memcpy(room, turns.data, turns.len);
-    tr_bind_int(&q, 1, number % RING);
-    tr_bind_int(&q, 2, number);
-    for (int i = 0; i < 3; i++)
-        tr_bind_int(&q, 3 + i, about[i]);
-    tr_bind_int(&q, 6, (int64_t)(turns.len / TURN_LEN));
-    tr_bind_blob(&q, 7, room, sizeof room);
+    tr_bind_int(&q, 1, row->number % RING);
+    tr_bind_int(&q, 2, row->number);
+    tr_bind_int(&q, 3, row->first);
+    tr_bind_int(&q, 4, row->last);
+    tr_bind_int(&q, 5, row->effects);
+    tr_bind_int(&q, 6, (int64_t)(row->len / TURN_LEN));
+    tr_bind_blob(&q, 7, row->turns, sizeof row->turns);
     return tr_query_run(&q, NULL, err);
+}
+
+/* Is there room for all of the group in the newest row? Half of it there would be one page more to write. */
+static bool joins(const tr_turns *t, bool effects, size_t len) {
+    const ring_row *newest = &t->newest;
+    return !effects && !newest->effects && newest->number > t->folded && newest->number == t->number &&
+           newest->len + len <= sizeof newest->turns;
 }
 
 tr_status tr_turns_store(tr_db *tx, int64_t first, int64_t last, bool effects, int64_t *number,
                          tr_error *err) {
     tr_turns *t = tx->group->turns;
     const tr_buf *turned = &tx->group->turned;
-    const int64_t about[3] = {first, last, effects};
+    ring_row *row = &t->next;
     tr_status st = make_room(t, turned->len / TURN_LEN, err);
     size_t at = 0;
-    do {
-        size_t len = turned->len - at < ROW_LEN ? turned->len - at : ROW_LEN;
-        if (st == TR_OK)
-            st = put_row(tx, ++*number, about, (tr_bytes){len ? turned->data + at : NULL, len}, err);
+    if (joins(t, effects, turned->len))
+        *row = t->newest;
+    else
+        *row = (ring_row){.number = ++*number, .first = first, .effects = effects};
+    row->last = last;
+    while (st == TR_OK) {
+        size_t room = sizeof row->turns - row->len, len = turned->len - at < room ? turned->len - at : room;
+        if (len > 0)
+            memcpy(row->turns + row->len, turned->data + at, len);
+        row->len += len;
         at += len;
-    } while (st == TR_OK && at < turned->len);
+        st = put_row(tx, row, err);
+        if (at == turned->len)
+            break;
+        *row = (ring_row){.number = ++*number, .first = first, .last = last, .effects = effects};
+    }
     return st;
 }
 
 void tr_turns_committed(tr_group *group, int64_t number, bool folded, bool behind) {
     tr_turns *t = group->turns;
+    if (group->pending_count || group->turned.len) /* tr_turns_store was called */
+        t->newest = t->next;
     t->number = number;
     pthread_mutex_lock(&t->mutex);
     if (folded)
@@ -365,7 +391,7 @@ tr_status tr_turns_load(tr_db *tx, int64_t anchor, tr_lost *lost, tr_error *err)
     tr_query q;
     *lost = (tr_lost){0};
     pthread_mutex_lock(&t->mutex); /* nobody looks at half of it */
-    t->number = t->folded = 0;
+    t->number = t->folded = t->newest.number = t->next.number = 0;
     t->due_us = 0;
     forget_all(t);
     tr_status st = tr_query_begin(tx, TR_DB_VAULT, sql_folded_get, &q, err);
