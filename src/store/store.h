@@ -158,13 +158,15 @@ typedef struct tr_session {
     int64_t created_at, used_at;
     bool lane;                      /* made by POST /v1/auth/lanes */
     char origin[TR_CLIENT_LEN + 1]; /* a lane's session it was made from, else "" */
+    uint64_t seen; /* an edition (tr_store_edition) from before it was last there; 0: none. Not stored */
 } tr_session;
 
 typedef tr_status (*tr_session_fn)(void *context, const tr_session *row, tr_error *err);
 tr_status tr_session_insert(tr_db *tx, const tr_session *row, tr_error *err);
-tr_status tr_session_get(tr_db *db, const char *client, tr_session *row, tr_error *err); /* TR_E_NOT_FOUND */
+/* TR_E_NOT_FOUND. row->seen is 0. */
+tr_status tr_session_get(tr_db *db, const char *client, tr_session *row, tr_error *err);
 /* Writes current, previous, previous_at, request, used_at, in the commit of the group's audit entries;
- * TR_E_NOT_FOUND when it was deleted meanwhile. */
+ * TR_E_NOT_FOUND when it was deleted meanwhile (which is not asked while the edition `seen` stands). */
 tr_status tr_session_update(tr_db *tx, const tr_session *row, tr_error *err);
 tr_status tr_session_delete(tr_db *tx, const char *client, tr_error *err); /* TR_E_NOT_FOUND */
 /* All of a principal's but `keep` (may be NULL). */

@@ -224,6 +224,7 @@ static tr_status begin(tr_vault *vault, entry *e, int64_t now, bool recovered, t
     ticket->caller = e->caller;
     ticket->entry = e;
     ticket->recovered = recovered;
+    ticket->edition = tr_store_edition(vault->store);
     ticket->next.used_at = now;
     if (!recovered) {
         memcpy(ticket->next.previous, e->row.current, 32);
@@ -368,6 +369,7 @@ void tr_token_done(tr_vault *vault, tr_ticket *ticket, bool committed) {
             e->dropped_at = ticket->next.used_at;
         }
         e->row = ticket->next;
+        e->row.seen = ticket->edition; /* it was there in a job after that */
         if (!ticket->recovered)
             e->row.previous_at = tr_now_ms();
     }

@@ -44,6 +44,7 @@ typedef struct tr_ticket { /* an accepted token, until tr_token_done */
     int64_t expires_at;           /* ms */
     bool recovered;               /* a lost response's request again */
     bool persisted;               /* a job with tr_token_persist has been committed */
+    uint64_t edition;             /* of the vault, when it was accepted or before */
     struct tr_session_entry *entry;
 } tr_ticket;
 

@@ -175,6 +175,27 @@ static void a_session_that_ended_stays_so(void **state) {
     assert_status(f, tr_session_get(fixture_reader(f), row.client, &got, &f->err), TR_E_NOT_FOUND);
 }
 
+static tr_status delete_and_turn_job(void *context, tr_db *tx, tr_error *err) {
+    const tr_session *row = context;
+    tr_status st = tr_session_delete(tx, row->client, err);
+    return st == TR_OK ? turn_job(context, tx, err) : st;
+}
+
+/* Whoever saw it in the vault as it is now need not look again; after any change somebody must. */
+static void what_was_seen_counts_until_a_change(void **state) {
+    fixture *f = *state;
+    tr_uuid ana = tr_uuid_new();
+    tr_session row = begin_session(f, &ana, "a1"), other = begin_session(f, &ana, "a2");
+    row.seen = other.seen = tr_store_edition(f->store);
+    assert_true(row.seen > 0);
+    turn_by(f, turn_job, &row);
+    assert_int_equal(tr_store_edition(f->store), row.seen);
+    assert_status(f, tr_store_write(f->store, delete_and_turn_job, &other, &f->err), TR_E_NOT_FOUND);
+    turn_by(f, turn_job, &other); /* that was undone */
+    assert_ok(f, tr_store_write(f->store, delete_job, &row, &f->err));
+    assert_status(f, tr_store_write(f->store, turn_job, &row, &f->err), TR_E_NOT_FOUND);
+}
+
 /* Killed between the commits of a group that changed the vault too: its turns and effects go together, and
  * the log names its entries and no others. */
 static void a_turn_without_its_effect_did_not_happen(void **state) {
@@ -321,6 +342,7 @@ int main(void) {
         CASE(a_turn_survives_a_crash),
         CASE(lone_reads_share_a_row),
         CASE(a_session_that_ended_stays_so),
+        CASE(what_was_seen_counts_until_a_change),
         CASE(a_turn_without_its_effect_did_not_happen),
         CASE(who_was_just_used_is_not_idle),
         CASE(many_sessions),

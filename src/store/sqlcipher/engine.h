@@ -262,8 +262,8 @@ struct tr_group {
     unsigned writes; /* statements that write, so far */
     bool reconciling;
     tr_head head;
-    int64_t anchor; /* the newest entry that the vault knows */
-    _Atomic uint64_t edition;
+    int64_t anchor;                 /* the newest entry that the vault knows */
+    _Atomic uint64_t edition;       /* above 0 */
     _Atomic uint64_t rules_edition; /* of activities and types; above 0 */
     bool rules_touched;             /* by a job of this group */
     tr_turns *turns;

@@ -58,7 +58,7 @@ static tr_status open_conns(tr_group *group, bool create, tr_error *err) {
 }
 
 tr_status tr_group_open(tr_group *group, const tr_source *source, bool create, int fold_ms, tr_error *err) {
-    *group = (tr_group){.tx = {.source = source}, .rules_edition = 1};
+    *group = (tr_group){.tx = {.source = source}, .edition = 1, .rules_edition = 1};
     group->tx.group = group;
     tr_status st = tr_turns_new(fold_ms, &group->turns, err);
     if (st == TR_OK)

@@ -117,15 +117,20 @@ static tr_status there(tr_query *q, void *context, tr_error *err) {
     return tr_cols_ok(q, err);
 }
 
-tr_status tr_session_update(tr_db *tx, const tr_session *row, tr_error *err) {
+static tr_status still_there(tr_db *tx, const tr_session *row, tr_error *err) {
     tr_query q;
-    if (!tx->group)
-        return tr_fail(err, TR_E_INTERNAL, NULL, "a write outside a job");
     tr_status st = tr_query_begin(tx, TR_DB_VAULT, sql_exists, &q, err);
     if (st != TR_OK)
         return st;
     tr_bind_text(&q, 1, row->client);
-    st = tr_query_one(&q, there, NULL, none, err);
+    return tr_query_one(&q, there, NULL, none, err);
+}
+
+/* A group of reads alone so leaves the vault alone. */
+tr_status tr_session_update(tr_db *tx, const tr_session *row, tr_error *err) {
+    if (!tx->group)
+        return tr_fail(err, TR_E_INTERNAL, NULL, "a write outside a job");
+    tr_status st = tr_edition_stands(tx, row->seen) ? TR_OK : still_there(tx, row, err);
     return st == TR_OK ? tr_turns_add(tx, row, err) : st;
 }
 
