@@ -14,7 +14,7 @@
 
 #define RING       1024 /* rows */
 #define WAITING    960  /* of them that may wait for a fold: after it the readers' page caches are empty */
-#define CLIENTS    256 /* sessions, after which one is due: a group must not write too many rows */
+#define CLIENTS    256  /* sessions, after which one is due: a group must not write too many rows */
 #define FOLD_MS    1000
 #define TURN_LEN   (TR_CLIENT_LEN + 3 * 32 + 2 * 8)
 #define ROW_TURNS  29 /* fill a page: whatever is written over, no other page changes */
