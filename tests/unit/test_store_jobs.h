@@ -58,11 +58,15 @@ static inline void *task_thread(void *context) {
     return NULL;
 }
 
+static inline void start_task(fixture *f, task *t, tr_job_fn fn, void *context) {
+    *t = (task){.f = f, .fn = fn, .context = context};
+    assert_int_equal(pthread_create(&t->thread, NULL, task_thread, t), 0);
+}
+
 /* Start it and wait until it is the queue's `place`-th. */
 static inline void queue_up(fixture *f, task *t, tr_job_fn fn, void *context, int place) {
     tr_store_stats stats;
-    *t = (task){.f = f, .fn = fn, .context = context};
-    assert_int_equal(pthread_create(&t->thread, NULL, task_thread, t), 0);
+    start_task(f, t, fn, context);
     do {
         sched_yield();
         tr_store_get_stats(f->store, &stats);

@@ -47,6 +47,29 @@ static void a_failed_job_does_not_touch_its_group(void **state) {
     assert_log_is_good(f, 3);
 }
 
+static tr_status look_and_put_job(void *context, tr_db *tx, tr_error *err) {
+    tr_buf value = TR_BUF_INIT;
+    tr_status st = tr_meta_get(tx, "looked", &value, err);
+    tr_buf_clear(&value);
+    (void)context;
+    return st == TR_E_NOT_FOUND ? tr_meta_put(tx, "looked", text_bytes("x"), err) : st;
+}
+
+/* A reader that meets a commit in the midst of the log's index takes the lock of writers for a moment. */
+static void a_lock_held_for_a_moment_is_waited_for(void **state) {
+    fixture *f = *state;
+    tr_conn other;
+    task one;
+    assert_ok(f, tr_conn_open(&f->store->source, TR_DB_VAULT, TR_WRITE, &other, &f->err));
+    assert_ok(f, tr_conn_exec(&other, "BEGIN IMMEDIATE", &f->err));
+    start_task(f, &one, look_and_put_job, NULL);
+    (void)usleep(100000);
+    assert_ok(f, tr_conn_exec(&other, "COMMIT", &f->err));
+    pthread_join(one.thread, NULL);
+    assert_ok(f, one.status);
+    tr_conn_close(&other);
+}
+
 static tr_status refusing_job(void *context, tr_db *tx, tr_error *err) {
     ++*(int *)context;
     (void)tx;
@@ -314,6 +337,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(a_failed_job_leaves_nothing),
         CASE(a_failed_job_does_not_touch_its_group),
+        CASE(a_lock_held_for_a_moment_is_waited_for),
         CASE(what_failed_after_it_wrote_is_awaited_again),
         CASE(nested_jobs_undo_only_themselves),
         CASE(a_failed_job_undoes_what_is_nested),

@@ -21,7 +21,9 @@ struct tr_pending { /* an audit entry that waits */
     size_t begin, len; /* in group->entries */
 };
 
-static const char sql_begin[] = "BEGIN"; /* nobody else writes: what is only read need not be locked */
+/* Nobody else writes, but a reader that meets a commit in the midst of the log's index takes the writers'
+ * lock for a moment. SQLite waits for it here, and no longer once the transaction has read. */
+static const char sql_begin[] = "BEGIN IMMEDIATE";
 static const char sql_commit[] = "COMMIT";
 static const char sql_savepoint[] = "SAVEPOINT level"; /* the newest of that name is meant */
 static const char sql_release[] = "RELEASE level";
