@@ -8,14 +8,13 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "vault/audit.h"
+#include "vault/token_form.h"
 #include "vault/vault_internal.h"
 
 #define SHARDS             64
 #define SHARD_BUCKETS      256
 #define SHARD_ENTRIES      1024 /* 64 * 1024 sessions in memory; more are read again when used */
-#define RANDOM_LEN         32
 #define SESSIONS_ENDED_MAX 1024
-#define MAC_LEN            16
 
 typedef struct tr_session_entry {
     struct tr_session_entry *next;
@@ -168,43 +167,6 @@ static tr_status find(tr_vault *vault, shard *s, const char *client, entry **out
     return *out ? TR_OK : load(vault, s, client, out, err);
 }
 
-/* ---- the token's form ---- */
-
-static tr_status token_mac(tr_vault *vault, const char *client, const uint8_t random[RANDOM_LEN],
-                           uint8_t mac[32], tr_error *err) {
-    const tr_bytes parts[2] = {{client, TR_CLIENT_LEN}, {random, RANDOM_LEN}};
-    return tr_hmac_sha256(&vault->token_key, parts, 2, mac, err);
-}
-
-static tr_status token_hash(const char *token, uint8_t hash[32], tr_error *err) {
-    const tr_bytes part = {token, strlen(token)};
-    return tr_sha256(&part, 1, hash, err);
-}
-
-static tr_status token_new(tr_vault *vault, const char *client, char token[TR_TOKEN_LEN + 1],
-                           uint8_t hash[32], tr_error *err) {
-    uint8_t bytes[RANDOM_LEN + MAC_LEN], mac[32];
-    tr_status st = tr_random(bytes, RANDOM_LEN, err);
-    if (st == TR_OK)
-        st = token_mac(vault, client, bytes, mac, err);
-    if (st == TR_OK) {
-        memcpy(bytes + RANDOM_LEN, mac, MAC_LEN);
-        tr_base64url_encode(bytes, sizeof bytes, token);
-        st = token_hash(token, hash, err);
-    }
-    tr_wipe(bytes, sizeof bytes);
-    return st;
-}
-
-/* Did this vault once give this token out for this client? Needs no list of old tokens. */
-static bool token_is_ours(tr_vault *vault, const char *client, const char *token) {
-    uint8_t bytes[RANDOM_LEN + MAC_LEN], mac[32];
-    size_t n = sizeof bytes;
-    return tr_base64url_decode(token, strlen(token), bytes, &n) && n == sizeof bytes &&
-           token_mac(vault, client, bytes, mac, NULL) == TR_OK &&
-           tr_equal_ct(mac, bytes + RANDOM_LEN, MAC_LEN);
-}
-
 /* ---- accept ---- */
 
 int64_t tr_session_expires(const tr_config *config, int64_t created_at, int64_t used_at) {
@@ -232,7 +194,7 @@ static tr_status begin(tr_vault *vault, entry *e, int64_t now, bool recovered, t
         memset(ticket->next.request, 0, 32);
     }
     ticket->expires_at = tr_session_expires(vault->config, e->row.created_at, now);
-    tr_status st = token_new(vault, e->row.client, ticket->token, ticket->next.current, err);
+    tr_status st = tr_token_make(&vault->token_key, e->row.client, ticket->token, ticket->next.current, err);
     if (st == TR_OK) {
         e->busy = true;
         e->recovering = recovered;
@@ -278,22 +240,16 @@ static tr_status judge(tr_vault *vault, entry *e, const char *token, const uint8
     }
     if (tr_equal_ct(hash, e->dropped, 32) && now - e->dropped_at <= vault->config->token_superseded_ms)
         return superseded(err);
-    return token_is_ours(vault, e->row.client, token) ? reused(err) : invalid(err);
-}
-
-static bool client_form(const char *client) {
-    uint8_t bytes[16];
-    size_t n = sizeof bytes;
-    return strlen(client) == TR_CLIENT_LEN && tr_base64url_decode(client, TR_CLIENT_LEN, bytes, &n);
+    return tr_token_is_ours(&vault->token_key, e->row.client, token) ? reused(err) : invalid(err);
 }
 
 tr_status tr_token_accept(tr_vault *vault, const char *client, const char *uid, const char *token,
                           bool has_key, tr_ticket *ticket, tr_error *err) {
     uint8_t hash[32];
     entry *e = NULL;
-    if (!client_form(client))
+    if (!tr_token_client_form(client))
         return invalid(err);
-    tr_status st = token_hash(token, hash, err);
+    tr_status st = tr_token_hash(token, hash, err);
     if (st != TR_OK)
         return st;
     shard *s = shard_of(vault, client);
@@ -322,7 +278,7 @@ tr_status tr_token_recover(tr_vault *vault, const char *client, const char *toke
                            tr_ticket *ticket, tr_error *err) {
     uint8_t hash[32];
     entry *e = NULL;
-    tr_status st = token_hash(token, hash, err);
+    tr_status st = tr_token_hash(token, hash, err);
     if (st != TR_OK)
         return st;
     shard *s = shard_of(vault, client);
@@ -393,7 +349,7 @@ tr_status tr_session_prepare(tr_vault *vault, const tr_uuid *principal, tr_sessi
     row->principal = *principal;
     row->created_at = row->used_at = tr_now_ms();
     *expires_at = tr_session_expires(vault->config, row->created_at, row->used_at);
-    return token_new(vault, row->client, token, row->current, err);
+    return tr_token_make(&vault->token_key, row->client, token, row->current, err);
 }
 
 /* False: it stays until its request is done. */

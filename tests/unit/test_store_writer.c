@@ -55,7 +55,8 @@ static tr_status look_and_put_job(void *context, tr_db *tx, tr_error *err) {
     return st == TR_E_NOT_FOUND ? tr_meta_put(tx, "looked", text_bytes("x"), err) : st;
 }
 
-/* A reader that meets a commit in the midst of the log's index takes the lock of writers for a moment. */
+/* A reader that meets a commit in the midst of the log's index takes the lock of writers for a moment.
+ * (Nothing tells that a job waits for it: one that does not has failed long before the time is over.) */
 static void a_lock_held_for_a_moment_is_waited_for(void **state) {
     fixture *f = *state;
     tr_conn other;
