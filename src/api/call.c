@@ -49,11 +49,14 @@ void tr_call_free(tr_call *call) {
 
 /* ---- reading ---- */
 
-/* Only what is about one subject gets one view: other handlers ask a backup's store, or write, meanwhile. */
+/* Only what is about one subject gets one view: other handlers ask a backup's store, or write, meanwhile. The
+ * edition stays the first look's: it is what was authorised that must still hold, when the handler runs anew.
+ */
 tr_status tr_call_look(tr_call *call, tr_error *err) {
     if (call->db)
         return TR_OK;
-    call->edition = tr_store_edition(tr_vault_store(call->vault));
+    if (call->edition == 0)
+        call->edition = tr_store_edition(tr_vault_store(call->vault));
     tr_status st = tr_store_reader(tr_vault_store(call->vault), &call->db, err);
     if (st == TR_OK && call->has_subject)
         st = tr_read_begin(call->db, err);

@@ -118,7 +118,7 @@ struct tr_call {
 
     /* what the handler gives */
     tr_db *db;        /* this thread's reader, with one view (tr_call_look) until the commit */
-    uint64_t edition; /* of the vault, that it sees or one before */
+    uint64_t edition; /* of the vault, when it was authorised or before */
     tr_job_fn effect;
     void *effect_context;
     void (*after_commit)(tr_call *call); /* caches to drop */
