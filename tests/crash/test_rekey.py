@@ -84,17 +84,18 @@ def killed_at(library, number, *args, count=None):
 
 
 def killed_after(seconds, *args):
-    """Run a command that is killed after this time; was it?"""
+    """Run a command that is killed after this time. None; or, if it was faster, how long it took."""
     process = subprocess.Popen([str(BINARY), *map(str, args)], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                stdin=subprocess.DEVNULL, text=True)
+    began = time.monotonic()  # as the time to the kill: what it takes to start a process is in neither
     try:
         _, errors = process.communicate(timeout=seconds)
         assert process.returncode == 0, errors
-        return False
+        return time.monotonic() - began
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return True
+        return None
 
 
 def salts(data):
@@ -129,15 +130,11 @@ def test_rekey_killed_at_every_change(stopped, kill_at, tmp_path):
 
 def test_rekey_killed_at_random_points(stopped):
     data, rng = stopped.vault.data, random.Random(20260302)
-    began = time.monotonic()
-    run_tresor("keys", "rekey", "--data", data, check=0)
-    takes, killed = time.monotonic() - began, 0
+    takes, killed = killed_after(120, "keys", "rekey", "--data", data), 0
     for number in range(ROUNDS):
-        began = time.monotonic()
-        if killed_after(rng.uniform(0.2, 1.0) * takes, "keys", "rekey", "--data", data):
-            killed += 1
-        else:
-            takes = time.monotonic() - began  # the machine has become faster
+        took = killed_after(rng.uniform(0.2, 1.0) * takes, "keys", "rekey", "--data", data)
+        killed += took is None
+        takes = took or takes  # the machine has become faster
         stopped.check(settle=number % 3 == 0, deep=number % 10 == 0 or number == ROUNDS - 1)
     assert killed > ROUNDS // 4
     print(f"{killed} of {ROUNDS} killed; one takes {takes:.2f} s")
@@ -219,21 +216,18 @@ def test_migrate_killed_at_random_points(stopped, tmp_path):
     files = [tmp_path / "even", tmp_path / "odd"]
     shutil.move(data / "keyring.passphrase", files[0])
     files[1].write_text("the other passphrase\n")
-    takes, kills = 2.0, 0
-    for number in range(max(3, ROUNDS // 3)):
+    takes, kills, rounds = 120.0, 0, max(3, ROUNDS // 3)
+    for number in range(10 * rounds):
+        if number >= rounds and kills >= 3:
+            break
         old, new = files[number % 2], files[1 - number % 2]
         command = ("keys", "migrate", "--to", "file", "--data", data, "--keyring-file", old, "--new-keyring-file", new)
-        for share in (rng.uniform(0.3, 1.0), rng.uniform(0.3, 1.0), None):
-            began = time.monotonic()
-            if share is None:
-                if not opens(data, new) or (data / "keyring.new").exists():
-                    run_tresor(*command, check=0)
-            elif opens(data, new) and not (data / "keyring.new").exists():
+        for share in (rng.uniform(0.1, 1.0), rng.uniform(0.1, 1.0), None):
+            if opens(data, new) and not (data / "keyring.new").exists():
                 break
-            elif killed_after(share * takes, *command):
-                kills += 1
-            else:
-                takes = time.monotonic() - began
+            took = killed_after(share * takes if share and number else 120, *command)
+            kills += took is None
+            takes = took or takes
         stopped.check(new, deep=number % 4 == 0)
     print(f"{kills} killed; one takes {takes:.2f} s")
-    assert kills > 0
+    assert kills >= 3
