@@ -12,7 +12,7 @@ out=$1
 folder=${2:-}
 work=$out/work
 patches=$(cd "$(dirname "$0")" && pwd)/patches
-stamp=9
+stamp=10
 [ -f "$out/stamp" ] && [ "$(cat "$out/stamp")" = "$stamp" ] && exit 0
 
 # sha256  pool path  file[s of which one is enough, best first: mirrors drop old revisions]
@@ -95,9 +95,10 @@ patch -d "$out/civetweb" -p1 -s <"$patches/civetweb-request-line.patch" || fail 
 
 # Temporary tables stay in memory; connections are not shared between threads; deleted rows are overwritten. SQLCipher does not lock memory
 # itself: it would unlock whole pages in which others keep keys (src/base/guarded.h locks what is handed to it). Snapshots read and restore
-# databases page by page (sqlite_dbpage). Our patch keeps OpenSSL's contexts from page to page: a third less work for each page. SQLCipher's
-# log is switched off anyway, and each call that writes nothing would clear 8 KiB, several for a page. fdatasync writes a file's
-# data and whatever is needed to read them back, its length too, and leaves out its times: of two writes of the disk one.
+# databases page by page (sqlite_dbpage). One of our patches keeps OpenSSL's contexts from page to page, a third
+# less work for each page; the other writes a commit's pages to the log together. SQLCipher's log is switched off anyway, and each call that
+# writes nothing would clear 8 KiB, several for a page. fdatasync writes a file's data and whatever is needed to read them back, its length
+# too, and leaves out its times: of two writes of the disk one.
 build_sqlcipher() {
     cet=
     ! gcc -fcf-protection=full -x c -c /dev/null -o /dev/null 2>/dev/null || cet=-fcf-protection=full # x86 alone has it
@@ -113,7 +114,9 @@ build_sqlcipher() {
 
 echo "deps: building SQLCipher 4.6.1 (half a minute, once)"
 tar -xf "$sqlcipher" -C "$work/sqlcipher" --strip-components 1
-patch -d "$work/sqlcipher" -p1 -s <"$patches/sqlcipher-contexts.patch" || fail "our patch does not apply to SQLCipher"
+for patch in sqlcipher-contexts sqlcipher-wal; do
+    patch -d "$work/sqlcipher" -p1 -s <"$patches/$patch.patch" || fail "our patch $patch does not apply to SQLCipher"
+done
 (cd "$work/sqlcipher" && build_sqlcipher >build.log 2>&1) || fail "SQLCipher does not build; see $work/sqlcipher/build.log"
 cp "$work/sqlcipher/sqlite3.h" "$work/sqlcipher/libsqlcipher.a" "$out/sqlcipher/"
 rm -rf "$work/sqlcipher"
