@@ -1,4 +1,7 @@
 /* Readers: how many there are, and what they may keep of what they read. */
+#include <stdio.h>
+#include <sys/stat.h>
+
 #include "test_store_jobs.h"
 
 /* ---- what is kept holds until it is changed, for each view as it was ---- */
@@ -75,6 +78,76 @@ static void an_old_view_keeps_nothing_for_others(void **state) {
     assert_int_equal(type_version(f), 1);
     tr_read_end(db);
     assert_int_equal(type_version(f), 2);
+}
+
+static int64_t stored_version(fixture *f) { /* not out of what is kept beside the vault */
+    static const char sql[] = "SELECT version FROM types";
+    tr_query q;
+    int64_t version = 0;
+    assert_ok(f, tr_query_begin(fixture_reader(f), TR_DB_VAULT, sql, &q, &f->err));
+    assert_ok(f, tr_query_int(&q, &version, &f->err));
+    return version;
+}
+
+/* Rests with a view in which the type has this version. */
+static tr_db *rest_with_a_view(fixture *f, int64_t version) {
+    tr_db *db = fixture_reader(f);
+    assert_ok(f, tr_read_begin(db, &f->err));
+    assert_int_equal(stored_version(f), version);
+    tr_store_rest(f->store);
+    return db;
+}
+
+static bool has_view(const tr_db *db) {
+    return sqlite3_txn_state(db->conns[TR_DB_VAULT].handle, "main") == SQLITE_TXN_READ;
+}
+
+static void a_view_is_kept_until_something_changes(void **state) {
+    fixture *f = *state;
+    write_type(f, 1);
+    tr_db *db = rest_with_a_view(f, 1);
+    assert_true(has_view(db));
+    assert_ptr_equal(fixture_reader(f), db);
+    assert_ok(f, tr_read_begin(db, &f->err));
+    assert_true(has_view(db)); /* before its first look */
+    assert_int_equal(stored_version(f), 1);
+    tr_store_rest(f->store);
+
+    write_type(f, 2);
+    rest_with_a_view(f, 2);
+    assert_ptr_equal(fixture_reader(f), db);
+    tr_store_rest(f->store); /* without a look */
+    write_type(f, 3);
+    assert_int_equal(stored_version(f), 3); /* a look without a view */
+    tr_store_rest(f->store);
+    assert_false(has_view(db));
+}
+
+static void a_view_that_rests_is_in_nobodys_way(void **state) {
+    fixture *f = *state;
+    char path[PATH_MAX];
+    struct stat info;
+    write_type(f, 1);
+    tr_db *db = rest_with_a_view(f, 1);
+    write_type(f, 2);
+    assert_ok(f, tr_writer_checkpoint(f->store->writer, &f->err));
+    assert_false(has_view(db));
+    (void)snprintf(path, sizeof path, "%s/vault.db-wal", f->store->source.dir);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_size, 0);
+    rest_with_a_view(f, 2);
+}
+
+static void no_view_is_kept_while_a_log_begins_anew(void **state) {
+    fixture *f = *state;
+    write_type(f, 1);
+    tr_readers_drop_views(f->store, true);
+    tr_db *db = rest_with_a_view(f, 1);
+    assert_false(has_view(db));
+    tr_readers_drop_views(f->store, false); /* somebody else's checkpoint changes nothing */
+    assert_false(has_view(rest_with_a_view(f, 1)));
+    tr_readers_keep_views(f->store);
+    assert_true(has_view(rest_with_a_view(f, 1)));
 }
 
 static void an_end_of_an_activity_is_seen_at_once(void **state) {
@@ -251,6 +324,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(a_type_that_changed_is_seen_at_once),
         CASE(an_old_view_keeps_nothing_for_others),
+        CASE(a_view_is_kept_until_something_changes),
+        CASE(a_view_that_rests_is_in_nobodys_way),
+        CASE(no_view_is_kept_while_a_log_begins_anew),
         CASE(an_end_of_an_activity_is_seen_at_once),
         CASE(a_job_sees_its_own_change_and_what_is_undone_is_not_kept),
         CASE(an_edition_stands_until_something_changes),

@@ -14,7 +14,7 @@
 typedef enum { IDLE, WANTED, DONE } phase;
 
 struct tr_checkpointer {
-    const tr_source *source;
+    tr_store *store;
     pthread_t thread;
     pthread_mutex_t mutex; /* phases, stopping */
     pthread_cond_t wake;
@@ -39,8 +39,10 @@ static int wanted(const tr_checkpointer *c) {
  * left. */
 static void copy_back(tr_checkpointer *c, tr_db_kind kind) {
     tr_conn *conn = &c->conns[kind];
-    if (!conn->handle && tr_conn_open(c->source, kind, TR_WRITE, conn, NULL) != TR_OK)
+    if (!conn->handle && tr_conn_open(&c->store->source, kind, TR_WRITE, conn, NULL) != TR_OK)
         return;
+    if (kind == TR_DB_VAULT)
+        tr_readers_drop_views(c->store, false);
     if (sqlite3_wal_checkpoint_v2(conn->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) != SQLITE_OK)
         tr_conn_close(conn);
 }
@@ -67,12 +69,12 @@ static void *run(void *context) {
     return NULL;
 }
 
-tr_status tr_checkpointer_start(const tr_source *source, tr_checkpointer **out, tr_error *err) {
+tr_status tr_checkpointer_start(tr_store *store, tr_checkpointer **out, tr_error *err) {
     tr_checkpointer *c = calloc(1, sizeof *c);
     *out = NULL;
     if (!c)
         return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
-    c->source = source;
+    c->store = store;
     pthread_mutex_init(&c->mutex, NULL);
     pthread_mutex_init(&c->copying, NULL);
     pthread_cond_init(&c->wake, NULL);
@@ -120,17 +122,21 @@ void tr_checkpointer_copy(tr_checkpointer *c) {
 
 /* ---- called by the writer ---- */
 
-static int checkpoint(tr_conn *conn, int mode, int busy_ms) {
+static int checkpoint(tr_checkpointer *c, tr_conn *conn, int mode, int busy_ms) {
+    if (conn->kind == TR_DB_VAULT)
+        tr_readers_drop_views(c->store, true);
     sqlite3_busy_timeout(conn->handle, busy_ms);
     int rc = sqlite3_wal_checkpoint_v2(conn->handle, NULL, mode, NULL, NULL);
     sqlite3_busy_timeout(conn->handle, TR_BUSY_MS);
+    if (conn->kind == TR_DB_VAULT)
+        tr_readers_keep_views(c->store);
     return rc;
 }
 
 static void begin_anew(tr_checkpointer *c, tr_conn *conn) {
     if (pthread_mutex_trylock(&c->copying) != 0)
         return; /* another database's WAL is copied, or a check reads the files; after the next group */
-    int rc = checkpoint(conn, SQLITE_CHECKPOINT_RESTART, RESTART_BUSY_MS);
+    int rc = checkpoint(c, conn, SQLITE_CHECKPOINT_RESTART, RESTART_BUSY_MS);
     pthread_mutex_unlock(&c->copying);
     c->next[conn->kind] = rc == SQLITE_OK ? LONG_WAL : conn->wal_frames + LONG_WAL;
     if (rc == SQLITE_OK)
@@ -172,7 +178,7 @@ tr_status tr_checkpoint_truncate(tr_checkpointer *c, tr_group *group, tr_error *
         return tr_fail(err, TR_E_BUSY, NULL, "the databases are being checked");
     for (int i = 0; i < TR_DB_COUNT && st == TR_OK; i++) {
         tr_conn *conn = &group->tx.conns[i];
-        int rc = checkpoint(conn, SQLITE_CHECKPOINT_TRUNCATE, TRUNCATE_BUSY_MS);
+        int rc = checkpoint(c, conn, SQLITE_CHECKPOINT_TRUNCATE, TRUNCATE_BUSY_MS);
         if ((rc & 0xff) == SQLITE_BUSY)
             st = tr_fail(err, TR_E_BUSY, tr_db_name(conn->kind), "a reader holds on to an old view of %s",
                          tr_db_name(conn->kind));

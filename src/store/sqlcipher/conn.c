@@ -288,6 +288,8 @@ tr_status tr_db_conn(tr_db *db, tr_db_kind kind, tr_conn **out, tr_error *err) {
     *out = conn;
     if (db->group)
         return tr_group_enter(db->group, conn, err);
+    if (db->kept && kind == TR_DB_VAULT)
+        tr_view_drop(db); /* it may be an old one */
     if (conn->damaged && conn->running == 0 && !db->reading)
         tr_conn_close(conn);
     return conn->handle ? TR_OK

@@ -54,6 +54,8 @@ struct tr_db {
     tr_group *group; /* the writer's; NULL: a reader's */
     tr_conn conns[TR_DB_COUNT];
     bool reading;           /* between tr_read_begin and tr_read_end */
+    bool kept;              /* rests with its view of the vault, in which nobody reads meanwhile */
+    uint64_t vault_commits; /* of the view: there were so many before it, or more */
     uint64_t rules_edition; /* while reading: that of the view, or the one before */
     tr_store *store;        /* a reader's */
     tr_db *next, *previous; /* in the store's list of readers */
@@ -265,6 +267,7 @@ struct tr_group {
     int64_t anchor;                 /* the newest entry that the vault knows */
     _Atomic uint64_t edition;       /* above 0 */
     _Atomic uint64_t rules_edition; /* of activities and types; above 0 */
+    _Atomic uint64_t vault_commits; /* also those that changed no content; counted before anybody is told */
     bool rules_touched;             /* by a job of this group */
     tr_turns *turns;
     tr_tail *tail;
@@ -292,7 +295,7 @@ tr_status tr_group_mark(tr_group *group, tr_conn *conn, tr_error *err);
 /* ---- checkpoint.c: a thread that copies the WALs back while the writer goes on ---- */
 typedef struct tr_checkpointer tr_checkpointer;
 
-tr_status tr_checkpointer_start(const tr_source *source, tr_checkpointer **out, tr_error *err);
+tr_status tr_checkpointer_start(tr_store *store, tr_checkpointer **out, tr_error *err);
 void tr_checkpointer_stop(tr_checkpointer *c);
 /* After a group: ask for a checkpoint of a long WAL, or begin it anew when one is done. Quick. */
 void tr_checkpointer_after_group(tr_checkpointer *c, tr_group *group);
@@ -344,6 +347,12 @@ tr_status tr_stamp_get(tr_db *db, tr_stamp *stamp, const char *sql, const char *
 /* ---- readers.c ---- */
 tr_status tr_readers_open(tr_store *store, tr_error *err);
 void tr_readers_close(tr_store *store); /* those of live threads too */
+/* Readers that rest keep their views, until the next commit makes them useless: a WAL that is copied back is
+ * first rid of them. With `keep_none` until tr_readers_keep_views, nobody keeps one. */
+void tr_readers_drop_views(tr_store *store, bool keep_none);
+void tr_readers_keep_views(tr_store *store);
+/* End a view that a reader rests with. */
+void tr_view_drop(tr_db *db);
 
 /* ---- wal.c ---- */
 /* TR_E_CORRUPT when the database's write-ahead log, which nobody has open, was damaged where SQLite would
@@ -372,6 +381,7 @@ struct tr_store {
     tr_stamps *stamps;
     tr_db *resting; /* of them, those that no thread has */
     int reader_count, resting_count, busy_count, readers_usual;
+    bool no_views;               /* is kept by who rests */
     pthread_cond_t readers_wake; /* one rests, or is gone */
     tr_group group;              /* the writer's, but for open and close */
     tr_checkpointer *checkpointer;

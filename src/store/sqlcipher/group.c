@@ -323,6 +323,7 @@ tr_status tr_group_commit(tr_group *group, bool fold, tr_error *err) {
             continue;
         st = run(conn, sql_commit, err);
         conn->begun = st != TR_OK;
+        group->vault_commits += order[i] == TR_DB_VAULT;
     }
     group->edition += effects;
     if (st != TR_OK)

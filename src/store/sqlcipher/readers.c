@@ -88,13 +88,42 @@ static tr_db *pop(tr_store *store) {
     return db;
 }
 
+/* Whoever takes the reader next may find the vault as it is now: then it need not begin a view. A view that
+ * was kept before and not asked for stays. */
+static void keep_view(tr_db *db) {
+    const tr_conn *conn = &db->conns[TR_DB_VAULT];
+    if (!db->reading)
+        return;
+    db->kept = !conn->damaged && conn->running == 0 && !sqlite3_get_autocommit(conn->handle);
+    if (db->kept)
+        db->reading = false;
+    else
+        tr_read_end(db);
+}
+
+void tr_readers_drop_views(tr_store *store, bool keep_none) {
+    pthread_mutex_lock(&store->readers_mutex);
+    store->no_views |= keep_none;
+    for (tr_db *db = store->resting; db; db = db->resting)
+        tr_view_drop(db);
+    pthread_mutex_unlock(&store->readers_mutex);
+}
+
+void tr_readers_keep_views(tr_store *store) {
+    pthread_mutex_lock(&store->readers_mutex);
+    store->no_views = false;
+    pthread_mutex_unlock(&store->readers_mutex);
+}
+
 void tr_store_rest(tr_store *store) {
     tr_db *db = pthread_getspecific(store->reader_key);
     tr_db *spare = NULL;
     if (!db || pthread_setspecific(store->reader_key, NULL) != 0)
         return;
-    tr_read_end(db);
+    keep_view(db);
     pthread_mutex_lock(&store->readers_mutex);
+    if (store->no_views)
+        tr_view_drop(db);
     if (store->resting_count >= store->readers_usual / 2 && store->reader_count > store->readers_usual) {
         push(store, db);
         spare = pop_last(store);
@@ -194,28 +223,50 @@ void tr_readers_close(tr_store *store) {
 
 /* ---- views ---- */
 
+/* Is what it rested with the newest there is? */
+static bool is_new(const tr_db *db) {
+    return db->kept && db->vault_commits == db->store->group.vault_commits;
+}
+
 tr_status tr_read_begin(tr_db *db, tr_error *err) {
     tr_query q;
     if (db->group) /* a job has one view in any case */
         return TR_OK;
     if (db->reading)
         return tr_fail(err, TR_E_INTERNAL, NULL, "tr_read_begin inside tr_read_begin");
-    db->rules_edition = db->store ? db->store->group.rules_edition : 0; /* before what it is the edition of */
+    /* Before what they are the editions of. */
+    db->rules_edition = db->store->group.rules_edition;
+    if (is_new(db)) {
+        db->kept = false;
+        db->reading = true;
+        return TR_OK;
+    }
+    uint64_t commits = db->store->group.vault_commits;
     tr_status st = tr_query_begin(db, TR_DB_VAULT, sql_begin, &q, err);
     if (st == TR_OK)
         st = tr_query_run(&q, NULL, err);
     db->reading = st == TR_OK;
+    db->vault_commits = commits;
     return st;
 }
 
-void tr_read_end(tr_db *db) {
+static void end(tr_db *db) {
     tr_query q;
-    if (!db->reading)
-        return;
     tr_conn *conn = &db->conns[TR_DB_VAULT];
-    db->reading = false;
     if (sqlite3_get_autocommit(conn->handle))
         return; /* an error ended it */
     if (tr_query_on(conn, sql_commit, &q, NULL) != TR_OK || tr_query_run(&q, NULL, NULL) != TR_OK)
         conn->damaged = true; /* closed before its next use, and the transaction with it */
+}
+
+void tr_read_end(tr_db *db) {
+    if (db->reading)
+        end(db);
+    db->reading = false;
+}
+
+void tr_view_drop(tr_db *db) {
+    if (db->kept)
+        end(db);
+    db->kept = false;
 }

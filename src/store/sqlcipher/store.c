@@ -110,7 +110,7 @@ tr_status tr_store_open(const tr_store_options *options, tr_store **out, tr_erro
     TR_TRY(open_databases(store, options, err));
     TR_TRY(tr_stamps_new(&store->stamps, err));
     TR_TRY(tr_readers_open(store, err));
-    TR_TRY(tr_checkpointer_start(&store->source, &store->checkpointer, err));
+    TR_TRY(tr_checkpointer_start(store, &store->checkpointer, err));
     TR_TRY(tr_changes_new(&store->source, &store->changes, err));
     TR_TRY(tr_writer_start(store->checkpointer, store->changes, &store->group, options->group_max,
                            options->queue_max, &store->writer, err));
