@@ -9,8 +9,9 @@
 struct write {
     tr_secret key;
     tr_draft draft;
-    cJSON *data; /* as it will be stored, then as the caller sees it */
-    tr_buf text; /* the same as JSON */
+    const cJSON *data; /* as it will be stored: of the body, or `own` */
+    cJSON *own;        /* as it is stored, or as the caller sees it */
+    tr_buf text;       /* the same as JSON */
     char type[TR_TYPE_NAME_MAX + 1];
     int64_t version; /* that is to be deleted; 0: any */
 };
@@ -18,7 +19,7 @@ struct write {
 static void clear_write(void *write) {
     struct write *w = write;
     tr_draft_clear(&w->draft);
-    cJSON_Delete(w->data);
+    cJSON_Delete(w->own);
     tr_buf_clear(&w->text);
     tr_secret_clear(&w->key);
 }
@@ -43,8 +44,10 @@ static tr_status view(tr_call *call, struct write *w, tr_rectype *type, bool *pa
     if (tr_access_sees_all(&call->access, w->draft.row.type))
         return TR_OK;
     tr_buf_clear(&w->text);
-    tr_status st = tr_access_view(&call->access, type, &w->data, partial, err);
-    return st == TR_OK ? tr_json_print(w->data, &w->text, err) : st;
+    if (!w->own && !(w->own = cJSON_Duplicate(w->data, true)))
+        return tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
+    tr_status st = tr_access_view(&call->access, type, &w->own, partial, err);
+    return st == TR_OK ? tr_json_print(w->own, &w->text, err) : st;
 }
 
 /* Seal w->data as the record's next version and answer with what the caller may see of it. */
@@ -69,11 +72,6 @@ static tr_status make(tr_call *call, struct write *w, tr_rectype *type, int stat
                : st;
 }
 
-static tr_status copy_data(tr_call *call, struct write *w, tr_error *err) {
-    w->data = cJSON_Duplicate(tr_json_member(call->body, "data"), true);
-    return w->data ? TR_OK : tr_fail(err, TR_E_NOMEM, NULL, "out of memory");
-}
-
 tr_status tr_records_create(tr_call *call, tr_error *err) {
     struct write *w;
     tr_rectype *type = NULL;
@@ -84,7 +82,7 @@ tr_status tr_records_create(tr_call *call, tr_error *err) {
     if (st != TR_OK)
         goto out;
     TR_TRY(tr_known_type(call, name, "/type", &type, err));
-    TR_TRY(copy_data(call, w, err));
+    w->data = tr_json_member(call->body, "data");
     w->draft.row.id = tr_uuid_new();
     w->draft.row.version = 1;
     w->draft.row.created_at = tr_now_ms();
@@ -104,10 +102,10 @@ static tr_status keep_row(void *context, const tr_record *row, tr_error *err) {
     strncpy(w->type, row->type, sizeof w->type - 1);
     w->draft.row.type = w->type;
     w->draft.row.sealed = (tr_bytes){NULL, 0};
-    return tr_record_open(&w->key, row, &w->data, err);
+    return tr_record_open(&w->key, row, &w->own, err);
 }
 
-/* The stored record, opened into w->data; the draft's row is the stored one. */
+/* The stored record, opened into w->own; the draft's row is the stored one. */
 static tr_status load(tr_call *call, struct write **out, tr_error *err) {
     tr_uuid id;
     tr_status st = begin(call, out, err);
@@ -145,10 +143,10 @@ tr_status tr_records_replace(tr_call *call, tr_error *err) {
         st = tr_call_if_match(call, w->draft.row.version, err);
     if (st != TR_OK)
         return st;
-    cJSON_Delete(w->data);
-    w->data = NULL;
-    st = copy_data(call, w, err);
-    return st == TR_OK ? next_version(call, w, err) : st;
+    cJSON_Delete(w->own);
+    w->own = NULL;
+    w->data = tr_json_member(call->body, "data");
+    return next_version(call, w, err);
 }
 
 tr_status tr_records_patch(tr_call *call, tr_error *err) {
@@ -156,11 +154,12 @@ tr_status tr_records_patch(tr_call *call, tr_error *err) {
     const cJSON *patch = tr_json_member(call->body, "data");
     tr_status st = load(call, &w, err);
     if (st == TR_OK)
-        st = tr_access_patch(&call->access, w->type, patch, w->data, err);
+        st = tr_access_patch(&call->access, w->type, patch, w->own, err);
     if (st == TR_OK)
         st = tr_call_if_match(call, w->draft.row.version, err);
     if (st == TR_OK)
-        st = tr_json_merge_patch(&w->data, patch, err);
+        st = tr_json_merge_patch(&w->own, patch, err);
+    w->data = w->own;
     return st == TR_OK ? next_version(call, w, err) : st;
 }
 

@@ -65,9 +65,10 @@ def growth(cases):
         if row["what"].startswith("(") or len(cases) == 1 or row["connections"] not in (1, max(r["connections"] for r in first.rows)):
             continue
         rest = [(case.records, of(case, row["what"], row["connections"])) for case in cases[1:]]
+        share = "of_server" if row["of_server"] else "rate"
         lines.append(f"{row['what']}, {row['connections']} connection{'s' if row['connections'] > 1 else ''}: " +
-                     ", ".join(f"{number(other['rate'] / row['rate'], 2)} at {records:,}" for records, other in rest if other))
-    return "Rates, beside those at " + f"{first.records:,} records:\n" + "\n".join(lines) + "\n" if lines else ""
+                     ", ".join(f"{number(other[share] / row[share], 2)} at {records:,}" for records, other in rest if other))
+    return (f"Rates, where there is an (a) as parts of it, beside those at {first.records:,} records:\n" + "\n".join(lines) + "\n") if lines else ""
 
 
 def page(facts, cases):

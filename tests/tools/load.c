@@ -41,6 +41,7 @@ static size_t value_count;
 static bool each_once;
 static atomic_size_t next_value;
 static atomic_int answer_bytes; /* of an answer, head included */
+static pthread_barrier_t connected;
 
 typedef struct lane {
     pthread_t thread;
@@ -146,6 +147,7 @@ static void *run(void *argument) {
          *request = malloc(sizeof request_head + sizeof first_line + sizeof body + 2 * VALUE_MAX + 1024);
     int fd;
     SSL *ssl = open_connection(&fd);
+    pthread_barrier_wait(&connected);
     double start = now_us(), t = start;
     while (ssl && t - start < seconds * 1e6 && l->count < SAMPLES_MAX && (value = take_value(l)) != NULL) {
         int n = make_request(l, value, request);
@@ -253,11 +255,13 @@ int main(int argc, char **argv) {
         return 2; /* loopback only */
     seconds = strtod(argv[3], NULL);
     context = SSL_CTX_new(TLS_client_method());
-    double start = now_us();
+    pthread_barrier_init(&connected, NULL, (unsigned)count + 1);
     for (int i = 0; i < count; i++) {
         lanes[i].random = 0x9e3779b97f4a7c15u * (uint64_t)(i + 1);
         pthread_create(&lanes[i].thread, NULL, run, &lanes[i]);
     }
+    pthread_barrier_wait(&connected);
+    double start = now_us();
     for (int i = 0; i < count; i++)
         pthread_join(lanes[i].thread, NULL);
     double took = (now_us() - start) / 1e6;
