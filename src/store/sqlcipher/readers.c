@@ -5,6 +5,10 @@
  * waits for one that rests. One for each processor is a busy one: it has a large page cache (conn.c), and is
  * taken before the others. Somebody may hold on to one, such as a package on its way to a slow client: who
  * has waited in vain opens one more, and when enough rest that is closed again.
+ *
+ * To begin and end a view takes locks of the file, one reader at a time. So a reader rests with its view, and
+ * whoever takes it goes on with it if nothing was committed since. A view that rests must not keep the WAL
+ * from being copied back: checkpoint.c drops them.
  */
 #include <errno.h>
 #include <stdlib.h>
