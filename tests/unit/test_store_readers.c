@@ -1,4 +1,5 @@
 /* Readers: how many there are, and what they may keep of what they read. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -136,6 +137,51 @@ static void a_view_that_rests_is_in_nobodys_way(void **state) {
     assert_int_equal(stat(path, &info), 0);
     assert_int_equal(info.st_size, 0);
     rest_with_a_view(f, 2);
+}
+
+typedef struct watch { /* by threads that look again and again */
+    fixture *f;
+    _Atomic int64_t answered; /* the version whose write has returned; 0: the end */
+    atomic_int too_old, looks;
+} watch;
+
+static void *look_again_and_again(void *context) {
+    static const char sql[] = "SELECT version FROM types";
+    watch *w = context;
+    for (int64_t least; (least = w->answered) != 0; w->looks++) {
+        tr_error err;
+        tr_query q;
+        tr_db *db = NULL;
+        int64_t version = 0;
+        bool seen = tr_store_reader(w->f->store, &db, &err) == TR_OK && tr_read_begin(db, &err) == TR_OK &&
+                    tr_query_begin(db, TR_DB_VAULT, sql, &q, &err) == TR_OK &&
+                    tr_query_int(&q, &version, &err) == TR_OK;
+        w->too_old += !seen || version < least;
+        tr_store_rest(w->f->store);
+    }
+    return NULL;
+}
+
+static void what_was_answered_is_in_every_later_view(void **state) {
+    fixture *f = *state;
+    watch w = {.f = f, .answered = 1};
+    pthread_t threads[4];
+    write_type(f, 1);
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, look_again_and_again, &w), 0);
+    for (int64_t version = 2; version <= 400; version++) {
+        write_type(f, version);
+        w.answered = version;
+        int enough = w.looks + 4; /* so that views are kept and taken again */
+        while (w.looks < enough) {
+        }
+        if (version % 50 == 0)
+            (void)tr_writer_checkpoint(f->store->writer, NULL); /* busy, or not */
+    }
+    w.answered = 0;
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(w.too_old, 0);
 }
 
 static void no_view_is_kept_while_a_log_begins_anew(void **state) {
@@ -326,6 +372,7 @@ int main(void) {
         CASE(an_old_view_keeps_nothing_for_others),
         CASE(a_view_is_kept_until_something_changes),
         CASE(a_view_that_rests_is_in_nobodys_way),
+        CASE(what_was_answered_is_in_every_later_view),
         CASE(no_view_is_kept_while_a_log_begins_anew),
         CASE(an_end_of_an_activity_is_seen_at_once),
         CASE(a_job_sees_its_own_change_and_what_is_undone_is_not_kept),
