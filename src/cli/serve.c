@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "base/clock.h"
@@ -390,8 +391,10 @@ static tr_exit print_routes(void) {
 
 /* Bodies of megabytes come and go. What is larger than a few pages is mapped for itself and the system's
  * again when it is freed; left alone, glibc takes the first such body for a sign that more will come, and
- * keeps room for them in each of its arenas. */
+ * keeps room for them in each of its arenas, of which it makes eight for each processor. */
 static void give_memory_back(void) {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    (void)mallopt(M_ARENA_MAX, processors > 0 && processors < 64 ? 2 * (int)processors : 128);
     (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
 }
