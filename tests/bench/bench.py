@@ -125,18 +125,18 @@ def raw_commits(folder, rows, record=0):
     return {**result, "server_us": result["cpu_us"], "client_us": 0.0, "failures": 0}
 
 
-def in_turns(measurements):
-    """Of each, by name, the results of the rounds."""
-    results = {name: [] for name in measurements}
-    for _ in range(ROUNDS):
-        for name, measure in measurements.items():
-            results[name].append(measure())
-    return results
+def in_turns(*measurements):
+    """Of each the results of the rounds."""
+    return zip(*[[measure() for measure in measurements] for _ in range(ROUNDS)])
 
 
-def middle(results, key, of=None):
-    """The median over the rounds; `of`: of the ratios to what was measured beside it."""
-    return statistics.median(r[key] / ((f[key] or 1) if of else 1) for r, f in zip(results, of or results))
+def middle(results, key):
+    return statistics.median(r[key] for r in results)
+
+
+def ratio(results, key, floors):
+    """To what was measured beside it, or None when nothing was."""
+    return statistics.median(r[key] / (f[key] or 1) for r, f in zip(results, floors)) if floors else None
 
 
 # ---- a vault with so many records ----
@@ -167,10 +167,9 @@ class Case:
                "p50_ms": middle(results, "p50_us") / 1000, "p99_ms": middle(results, "p99_us") / 1000,
                "server_us": middle(results, "server_us"), "client_us": middle(results, "client_us"),
                "failures": sum(r["failures"] for r in results),
-               "of_server": of_server and middle(results, "per_second", of_server),
-               "cpu_of_server": of_server and middle(results, "server_us", of_server),
-               "of_commits": of_commits and middle(results, "per_second", of_commits),
-               "in_commits": of_commits and of_server and middle(results, "p50_us", of_commits)}
+               "of_server": ratio(results, "per_second", of_server), "cpu_of_server": ratio(results, "server_us", of_server),
+               "of_commits": ratio(results, "per_second", of_commits),
+               "in_commits": ratio(results, "p50_us", of_server and of_commits)}
         self.rows.append(row)
         self.show(row)
 
@@ -246,18 +245,18 @@ class Case:
                 "headers": self.purpose + [f"access-token: {lanes[0].token}", f"client: {lanes[0].client}", f"uid: {lanes[0].uid}"]}
         try:
             for n in CONNECTIONS:
-                found = in_turns({"(a) CivetWeb alone, a constant": lambda: floor.load(lanes=n, **head),
-                                  "(b) SQLCipher alone, group commits": lambda: raw_commits(self.folder, n),
-                                  "/healthz": lambda: self.target.load("GET /healthz", n),
-                                  "read a record": lambda: self.target.load(lanes=lanes[:n], **read),
-                                  "look up": lambda: self.target.load(lanes=lanes[:n], **look_up)})
-                floors = {"of_server": found["(a) CivetWeb alone, a constant"], "of_commits": found["(b) SQLCipher alone, group commits"]}
-                for what, results in found.items():
-                    self.add(what, n, results, **({} if what[0] == "(" else {"of_server": floors["of_server"]} if what == "/healthz" else floors))
+                a, b, health, reads, look_ups = in_turns(
+                    lambda: floor.load(lanes=n, **head), lambda: raw_commits(self.folder, n), lambda: self.target.load("GET /healthz", n),
+                    lambda: self.target.load(lanes=lanes[:n], **read), lambda: self.target.load(lanes=lanes[:n], **look_up))
+                self.add("(a) CivetWeb alone, a constant", n, a)
+                self.add("(b) SQLCipher alone, group commits", n, b)
+                self.add("/healthz", n, health, a)
+                self.add("read a record", n, reads, a, b)
+                self.add("look up", n, look_ups, a, b)
             for n in CONNECTIONS:
-                found = in_turns({"of_server": lambda: floor.load(lanes=n, **head), "of_commits": lambda: raw_commits(self.folder, n, 300),
-                                  "create": lambda: self.target.load(lanes=lanes[:n], **create)})
-                self.add("create a record", n, found.pop("create"), **found)
+                a, b, creates = in_turns(lambda: floor.load(lanes=n, **head), lambda: raw_commits(self.folder, n, 300),
+                                         lambda: self.target.load(lanes=lanes[:n], **create))
+                self.add("create a record", n, creates, a, b)
         finally:
             floor.stop()
         self.notes["resident at most under load"] = self.rss_mib()[1]

@@ -1,6 +1,5 @@
 /* Readers: how many there are, and what they may keep of what they read. */
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/stat.h>
 
 #include "test_store_jobs.h"
@@ -81,12 +80,17 @@ static void an_old_view_keeps_nothing_for_others(void **state) {
     assert_int_equal(type_version(f), 2);
 }
 
-static int64_t stored_version(fixture *f) { /* not out of what is kept beside the vault */
+static tr_status read_version(tr_db *db, int64_t *version,
+                              tr_error *err) { /* not what is kept beside the vault */
     static const char sql[] = "SELECT version FROM types";
     tr_query q;
+    tr_status st = tr_query_begin(db, TR_DB_VAULT, sql, &q, err);
+    return st == TR_OK ? tr_query_int(&q, version, err) : st;
+}
+
+static int64_t stored_version(fixture *f) {
     int64_t version = 0;
-    assert_ok(f, tr_query_begin(fixture_reader(f), TR_DB_VAULT, sql, &q, &f->err));
-    assert_ok(f, tr_query_int(&q, &version, &f->err));
+    assert_ok(f, read_version(fixture_reader(f), &version, &f->err));
     return version;
 }
 
@@ -126,14 +130,14 @@ static void a_view_is_kept_until_something_changes(void **state) {
 
 static void a_view_that_rests_is_in_nobodys_way(void **state) {
     fixture *f = *state;
-    char path[PATH_MAX];
+    char path[128];
     struct stat info;
     write_type(f, 1);
     tr_db *db = rest_with_a_view(f, 1);
     write_type(f, 2);
     assert_ok(f, tr_writer_checkpoint(f->store->writer, &f->err));
     assert_false(has_view(db));
-    (void)snprintf(path, sizeof path, "%s/vault.db-wal", f->store->source.dir);
+    fixture_path(f, "vault.db-wal", path);
     assert_int_equal(stat(path, &info), 0);
     assert_int_equal(info.st_size, 0);
     rest_with_a_view(f, 2);
@@ -146,16 +150,13 @@ typedef struct watch { /* by threads that look again and again */
 } watch;
 
 static void *look_again_and_again(void *context) {
-    static const char sql[] = "SELECT version FROM types";
     watch *w = context;
     for (int64_t least; (least = w->answered) != 0; w->looks++) {
         tr_error err;
-        tr_query q;
         tr_db *db = NULL;
         int64_t version = 0;
         bool seen = tr_store_reader(w->f->store, &db, &err) == TR_OK && tr_read_begin(db, &err) == TR_OK &&
-                    tr_query_begin(db, TR_DB_VAULT, sql, &q, &err) == TR_OK &&
-                    tr_query_int(&q, &version, &err) == TR_OK;
+                    read_version(db, &version, &err) == TR_OK;
         w->too_old += !seen || version < least;
         tr_store_rest(w->f->store);
     }
