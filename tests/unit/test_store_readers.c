@@ -50,6 +50,29 @@ static void a_type_that_changed_is_seen_at_once(void **state) {
     assert_status(f, tr_type_stamp_get(fixture_reader(f), "t", &stamp, &f->err), TR_E_NOT_FOUND);
 }
 
+/* Whoever is asked for anew gets another number. */
+static int64_t asked_for(fixture *f, int key) {
+    static const char sql[] = "SELECT abs(random()), ?1";
+    char text[16];
+    tr_stamp stamp = {.kind = TR_STAMP_TYPE, .key = {text, (size_t)snprintf(text, sizeof text, "%d", key)}};
+    assert_ok(f, tr_stamp_get(fixture_reader(f), &stamp, sql, "none", &f->err));
+    return stamp.values[0];
+}
+
+/* Nearly all requests ask for one activity and one type. */
+static void no_two_facts_push_each_other_out(void **state) {
+    fixture *f = *state;
+    int64_t version = 1;
+    for (int a = 0; a < 24; a++) {
+        for (int b = 24; b < 48; b++) {
+            write_type(f, version++); /* all is forgotten */
+            int64_t first = asked_for(f, a), second = asked_for(f, b);
+            assert_int_equal(asked_for(f, a), first);
+            assert_int_equal(asked_for(f, b), second);
+        }
+    }
+}
+
 typedef struct other { /* a reader in a thread of its own */
     fixture *f;
     int64_t version;
@@ -370,6 +393,7 @@ static void a_thread_that_ends_gives_its_reader_back(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(a_type_that_changed_is_seen_at_once),
+        CASE(no_two_facts_push_each_other_out),
         CASE(an_old_view_keeps_nothing_for_others),
         CASE(a_view_is_kept_until_something_changes),
         CASE(a_view_that_rests_is_in_nobodys_way),
