@@ -154,6 +154,15 @@ void tr_lobby_mark(tr_guest *g, tr_guest_state state) {
     atomic_store(&g->state, (int)state);
 }
 
+bool tr_lobby_is_quick(const tr_guest *g) {
+    return g && g->quick;
+}
+
+void tr_lobby_note_quick(tr_guest *g, bool quick) {
+    if (g)
+        g->quick = quick;
+}
+
 bool tr_lobby_shed(const tr_guest *g) {
     return g && g->shed;
 }

@@ -32,6 +32,7 @@ struct tr_http_server {
     atomic_bool draining;
     atomic_ullong connections, requests, responses_4xx, responses_5xx;
     atomic_int active;
+    atomic_bool awake; /* a thread waits for its client without sleeping */
 
     pthread_mutex_t mutex;  /* guards what follows */
     pthread_cond_t changed; /* stopped */

@@ -50,6 +50,9 @@ int tr_lobby_take(tr_lobby *lobby, struct sockaddr *peer, socklen_t *len);
 tr_guest *tr_lobby_find(tr_lobby *lobby, int fd);
 /* What it does now. For the thread that serves it, without a lock; NULL does nothing. */
 void tr_lobby_mark(tr_guest *guest, tr_guest_state state);
+/* Did its last request follow at once? For the thread that serves it; NULL never did. */
+bool tr_lobby_is_quick(const tr_guest *guest);
+void tr_lobby_note_quick(tr_guest *guest, bool quick);
 /* It is here to be told 503. */
 bool tr_lobby_shed(const tr_guest *guest);
 /* It was idle or too slow while others waited: what has not arrived is not waited for. */

@@ -26,6 +26,7 @@ struct tr_guest {
     atomic_int state;
     _Atomic int64_t since; /* of this state; written before it */
     bool at_door, shed;
+    bool quick; /* only for the thread that serves it */
     atomic_bool evicted;
 };
 
