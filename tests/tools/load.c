@@ -148,13 +148,14 @@ static void *run(void *argument) {
     int fd;
     SSL *ssl = open_connection(&fd);
     pthread_barrier_wait(&connected);
-    double start = now_us(), t = start;
-    while (ssl && t - start < seconds * 1e6 && l->count < SAMPLES_MAX && (value = take_value(l)) != NULL) {
+    double start = now_us(), after = start;
+    while (ssl && after - start < seconds * 1e6 && l->count < SAMPLES_MAX &&
+           (value = take_value(l)) != NULL) {
         int n = make_request(l, value, request);
+        double before = now_us(); /* what a client does between two requests is not theirs */
         int status = SSL_write(ssl, request, n) == n ? read_response(ssl, room) : 0;
-        double after = now_us();
-        l->samples[l->count++] = (float)(after - t);
-        t = after;
+        after = now_us();
+        l->samples[l->count++] = (float)(after - before);
         if (status < 200 || status > 299) {
             if (!l->failures++)
                 l->first_failure = status;
