@@ -13,6 +13,8 @@ from tresor_client import ADA, Client, Server, Vault, World, run_tresor
 ROUNDS = int(os.environ.get("TRESOR_CORRUPT_ROUNDS", "6"))
 DATABASES = ("vault.db", "keys.db", "audit.db")
 PAGE, FRAME, HEAD = 4096, 24 + 4096, 32
+BODY = PAGE - 48  # of a page in the clear; the first one lacks the salt's 16 bytes
+FIRST = BODY - 16
 KINDS = {2: "inner", 5: "inner", 10: "leaf", 13: "leaf"}  # of B-trees; else an overflow page, or a free one
 pytestmark = pytest.mark.skipif(not plain_files.there(), reason="the tools showkeys and plainpages are not built")
 
@@ -120,7 +122,7 @@ def sources(vault, tmp_path_factory):
 def pages_of(source, database, kind):
     """The numbers, from 0, of its pages of this kind."""
     clear = plain_files.plain(source.folder / database, plain_files.keys_of(source.folder)[database])
-    bodies = [clear[4000 + n * 4016] for n in range((len(clear) - 4000) // 4016)]
+    bodies = [clear[FIRST + n * BODY] for n in range((len(clear) - FIRST) // BODY)]
     return [n for n, first in enumerate(bodies, 1) if KINDS.get(first, "other") == kind]
 
 

@@ -5,7 +5,7 @@
  *
  * KEY: 64 hexadecimal digits. Writes each page of vault.db, vault.db-wal, ... in the clear to stdout, in the
  * order of the file, whatever SQLite would make of it (SQLCipher 4: AES-256-CBC, pages of 4096 bytes that end
- * with an IV of 16 and an HMAC of 64 bytes; the first 16 bytes of page 1 are a salt).
+ * with an IV of 16 and an HMAC of 32 bytes; the first 16 bytes of page 1 are a salt).
  */
 #include <openssl/evp.h>
 #include <stdint.h>
@@ -14,7 +14,7 @@
 
 #define PAGE       4096
 #define IV_LEN     16
-#define RESERVE    80
+#define RESERVE    48
 #define SALT_LEN   16
 #define WAL_HEAD   32
 #define FRAME_HEAD 24
