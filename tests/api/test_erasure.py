@@ -206,9 +206,9 @@ def found(data, needles):
     return [(name, needle) for name, content in plain_files.contents(data) for needle in needles if needle in content]
 
 
-def wrapped_key(data, subject):
-    """From the row in keys.db: the record's header (id, master 1, 40 bytes), the id, the wrapped key."""
-    content = plain_files.plain(data / "keys.db", plain_files.keys_of(data)["keys.db"])
+def wrapped_key(file, subject):
+    """From the row in keys.db, or in its log: the record's header (id, master 1, 40 bytes), the id, the wrapped key."""
+    content = plain_files.plain(file, plain_files.keys_of(file.parent)["keys.db"])
     head = b"\x04\x2c\x09\x5c" + uuid.UUID(subject).bytes
     at = content.find(head)
     assert at >= 0
@@ -222,7 +222,7 @@ def test_nothing_is_left_in_any_file(fresh_vault):
     stays = world.make_subject(ADA)
     vault.restart()  # all is in the databases
     data_key = plain_files.keys_of(vault.data)[f"data.{uuid.UUID(subject.subject).hex.upper()}"]
-    wrapped = wrapped_key(vault.data, subject.subject)
+    wrapped = wrapped_key(vault.data / "keys.db", subject.subject)
     assert {b"hold-of-zacharias"} <= {n for _, n in found(vault.data, NEEDLES)}  # the search finds
     assert found(vault.data, [wrapped[:24]])
     old = vault.data.parent / "old"
@@ -241,6 +241,21 @@ def test_nothing_is_left_in_any_file(fresh_vault):
     old_copy_tells_nothing(vault, old, subject, data_key)
     vault.start()
     assert world.officer.get(f"/v1/requests/{answer['request']}").json()["state"] == "fulfilled"
+
+
+@pytest.mark.skipif(not plain_files.there(), reason="the tools showkeys and plainpages are not built")
+def test_nothing_is_left_in_the_logs(fresh_vault):
+    """Of a person who came and went since the logs were begun: all that was written of them is in frames, which nobody writes over."""
+    vault, world = fresh_vault, World(fresh_vault)
+    subject = make_zacharias(world)
+    wrapped = wrapped_key(vault.data / "keys.db-wal", subject.subject)
+    sealed = [wrapped[i:i + 16] for i in (0, 8, 16)]
+    needles = [*NEEDLES, *sealed]
+    assert {("vault.db-wal in the clear", b"hold-of-zacharias"), ("keys.db-wal in the clear", sealed[0])} <= set(found(vault.data, needles))
+    erase_oneself(subject)
+    assert found(vault.data, needles) == []
+    vault.server.kill()
+    assert found(vault.data, needles) == []
 
 
 def old_copy_tells_nothing(vault, old, subject, data_key):

@@ -228,3 +228,23 @@ def test_no_key_in_an_image(used, tmp_path, state):
         image = take(used.vault, tmp_path)
     hits = image.search(wanted)
     assert not hits, f"{len(hits)} of {len(wanted)} needles are in the image:\n{report(hits)}"
+
+
+def test_no_token_in_an_image(used, tmp_path):
+    """Nor is a token that was given out or used, once its connection has ended, nor a password."""
+    people = [used.make_subject({**ADA, "name": f"Person {i}"}) for i in range(6)]
+    wanted = {}
+    for i, person in enumerate(people):
+        person.sign_in()
+        for name, one in (("person", person), ("lane", person.lanes(1)[0])):
+            for _ in range(4):
+                one.get(f"/v1/subjects/{person.subject}/records")
+            one.http.close()
+            wanted[f"the next token of {name} {i}"] = one.token.encode()
+            wanted.update({f"token {n} of {name} {i}": token.encode() for n, token in enumerate(one.used[-4:])})
+        wanted[f"password {i}"] = person.password.encode()
+    used.service.get("/v1/types/contact")  # its connection stays open, and the head of its request where it was read
+    wanted["control"] = used.service.used[-1].encode()
+    time.sleep(2)  # not for a condition: what stays behind is what is looked for
+    hits = take(used.vault, tmp_path).search(wanted)
+    assert [hit.needle for hit in hits] == ["control"], f"{len(hits)} of {len(wanted)} are in the image:\n{report(hits)}"
