@@ -23,12 +23,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tresor_client import UUID7
 
 
-def certificate(folder, name="receiver"):
-    """A self-signed certificate for localhost and 127.0.0.1; (certificate, key)."""
+LOCAL = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+
+
+def certificate(folder, name="receiver", names=LOCAL):
+    """A self-signed certificate; (certificate, key)."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.utcnow()
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     made = (x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
             .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=2))
             .not_valid_after(now + datetime.timedelta(days=200))
@@ -77,9 +79,9 @@ class Webhooks(Waiting):
     """Takes messages at any path. `behave[path]` is a list of what the next ones do, the last for good: a status, a
     (status, headers) pair, "hang", "close", "flood", or a number of seconds to wait as ("late", seconds)."""
 
-    def __init__(self, folder, name="receiver"):
+    def __init__(self, folder, name="receiver", names=LOCAL):
         super().__init__()
-        self.cert, key = certificate(folder, name)
+        self.cert, key = certificate(folder, name, names)
         self.behave = {}
         self.released = threading.Event()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -7,6 +7,7 @@ import types
 
 import pytest
 import requests
+from cryptography import x509
 
 import plain_files
 from receivers import Mails, Webhooks, check_message
@@ -20,6 +21,16 @@ SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{43}=")
 @pytest.fixture(scope="module")
 def hooks(tmp_path_factory):
     server = Webhooks(tmp_path_factory.mktemp("hooks"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def namesake(tmp_path_factory, hooks):
+    """Whoever vouches for `hooks` vouches for it too, under another name than that of the URL."""
+    server = Webhooks(tmp_path_factory.mktemp("namesake"), names=[x509.DNSName("elsewhere.example")])
+    with open(hooks.cert, "ab") as bundle:
+        bundle.write(server.cert.read_bytes())
     yield server
     server.close()
 
@@ -40,7 +51,7 @@ def flags(hooks, mails, folder):
 
 
 @pytest.fixture(scope="module")
-def vault(tmp_path_factory, hooks, mails):
+def vault(tmp_path_factory, hooks, namesake, mails):
     folder = tmp_path_factory.mktemp("vault")
     yield from _running(folder, *flags(hooks, mails, folder), "--outbox-allow", "127.0.0.1, ::1")
 
@@ -276,6 +287,13 @@ def test_a_server_that_nobody_vouches_for(world, ada, tmp_path):
         assert stranger.got == []
     finally:
         stranger.close()
+
+
+def test_a_server_with_another_name(world, ada, namesake):
+    service = recipient(world, ada, namesake.url("/"))
+    tell(world, ada)
+    assert wait_for(world, service, lambda n: n["problem"])["problem"] == "tls"
+    assert namesake.got == []
 
 
 def test_without_a_contact_it_waits_for_one(world, ada, hooks):
