@@ -13,10 +13,13 @@
 #include "base/log.h"
 #include "http/http_internal.h"
 
-#define LISTEN_MAX  256
-#define ROOM_EACH   32 /* connections that may wait, a thread */
-#define ROOM_LEAST  64
-#define ROOM_MOST   4096
+#define LISTEN_MAX 256
+#define ROOM_EACH  32 /* connections that may wait, a thread */
+#define ROOM_LEAST 64
+#define ROOM_MOST  4096
+/* A burst waits with the kernel until the lobby has accepted it: where there is no room, who comes is not
+ * told, and tries again after 1, 3 and 7 s. (The kernel bounds it by net.core.somaxconn.) */
+#define BACKLOG     "4096"
 #define SPARE_FILES 128 /* the databases, the logs, what else the process opens */
 
 /* ---- what CivetWeb asks for ---- */
@@ -150,7 +153,7 @@ static tr_status start_civet(tr_http_server *server, const tr_http_options *opti
                                     "connection_queue",
                                     queue,
                                     "listen_backlog",
-                                    "256",
+                                    BACKLOG,
                                     "request_timeout_ms",
                                     timeout,
                                     "keep_alive_timeout_ms",

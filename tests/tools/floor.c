@@ -101,7 +101,7 @@ static int serve(const char *dir, const char *threads, size_t len) {
                               "connection_queue",
                               "256",
                               "listen_backlog",
-                              "256",
+                              "4096",
                               "request_timeout_ms",
                               "10000",
                               "keep_alive_timeout_ms",

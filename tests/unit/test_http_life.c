@@ -1,6 +1,7 @@
 /* Time: slow peers, idle peers, peers that are gone; full queues; draining and stopping. */
 #include "http_server.h"
 
+#include <netinet/tcp.h>
 #include <poll.h>
 
 #define HEAD "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -218,6 +219,40 @@ static void busy_threads_queue_connections(void **unused) {
     fixture_free(&state);
 }
 
+static int somaxconn(void) {
+    int most = 0;
+    FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%d", &most), 1);
+    (void)fclose(file);
+    return most;
+}
+
+/* 2,000 connections at once had overrun the kernel's queue of 256 (ListenOverflows). Of a listening socket,
+ * TCP_INFO tells the queue's length as `unacked` and its room as `sacked`. */
+static void a_burst_has_room(void **unused) {
+    (void)unused;
+    void *state;
+    int rooms = 0, most = somaxconn();
+    fixture_new(&state);
+    fixture *f = state;
+    start_with(f, true, (tr_http_options){.threads = 4});
+    for (int fd = 0; fd < 1024; fd++) {
+        struct sockaddr_in name;
+        struct tcp_info info;
+        socklen_t name_len = sizeof name, info_len = sizeof info;
+        if (getsockname(fd, (struct sockaddr *)&name, &name_len) != 0 || name.sin_family != AF_INET ||
+            ntohs(name.sin_port) != f->port)
+            continue;
+        if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) == 0 && info.tcpi_state == TCP_LISTEN) {
+            assert_int_equal(info.tcpi_sacked, most < 4096 ? most : 4096);
+            rooms++;
+        }
+    }
+    assert_int_equal(rooms, 1);
+    fixture_free(&state);
+}
+
 /* A connection that always has a next request does not starve those that wait. */
 static void busy_connections_take_turns(void **unused) {
     (void)unused;
@@ -344,11 +379,17 @@ static void starts_again_and_again(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bounds_the_whole_request_plain),  cmocka_unit_test(bounds_the_whole_request_tls),
-        cmocka_unit_test(ends_idle_connections),           cmocka_unit_test(dead_peers_cost_nothing),
-        cmocka_unit_test(idle_connections_give_way),       cmocka_unit_test(busy_threads_queue_connections),
-        cmocka_unit_test(busy_connections_take_turns),     cmocka_unit_test(drains),
-        cmocka_unit_test(refuses_addresses_it_cannot_use), cmocka_unit_test(starts_again_and_again),
+        cmocka_unit_test(bounds_the_whole_request_plain),
+        cmocka_unit_test(bounds_the_whole_request_tls),
+        cmocka_unit_test(ends_idle_connections),
+        cmocka_unit_test(dead_peers_cost_nothing),
+        cmocka_unit_test(idle_connections_give_way),
+        cmocka_unit_test(busy_threads_queue_connections),
+        cmocka_unit_test(busy_connections_take_turns),
+        cmocka_unit_test(drains),
+        cmocka_unit_test(refuses_addresses_it_cannot_use),
+        cmocka_unit_test(starts_again_and_again),
+        cmocka_unit_test(a_burst_has_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
