@@ -110,12 +110,10 @@ static bool await_next(const tr_exchange *x) {
         return true;
     struct pollfd fds[2] = {{.fd = x->wire.fd, .events = POLLIN},
                             {.fd = x->server->drain_event, .events = POLLIN}};
-    int64_t began = tr_monotonic_us(), left = x->server->idle_timeout_ms * 1000;
+    int64_t began = tr_monotonic_us(), until = began + x->server->idle_timeout_ms * 1000;
     int n = tr_lobby_is_quick(x->guest) ? stay_awake(x->server, fds) : 0;
-    while (n == 0 && left > 0) {
+    for (int64_t left; n == 0 && (left = until - tr_monotonic_us()) > 0;)
         n = poll_both(fds, (left + 999) / 1000);
-        left = began + x->server->idle_timeout_ms * 1000 - tr_monotonic_us();
-    }
     tr_lobby_note_quick(x->guest, tr_monotonic_us() - began <= AWAKE_US);
     return n > 0 && fds[1].revents == 0;
 }

@@ -210,8 +210,9 @@ def test_untouched_copies_answer_rightly(sources, tmp_path):
 def test_a_damaged_page(sources, tmp_path, database, kind):
     source, rng = sources["clean"], random.Random(f"{database} {kind}")
     pages = [0] if kind == "first" else pages_of(source, database, kind)
-    if not pages:
+    if not pages and kind == "other":
         pytest.skip(f"{database} has no such page")
+    assert pages, "every database has an inner page and a leaf beside its first one"
     seen = []
     for _ in range(ROUNDS):
         at = rng.choice(pages) * PAGE + rng.randrange(PAGE)
