@@ -155,15 +155,31 @@ static void make_room(tr_lobby *lobby, const tr_guest *guest, int64_t now) {
         going++;
 }
 
-/* Those who have waited too long. */
+/* Of those who have waited too long the one with the least hope of going in: whose address has the most
+ * inside, then who waits longest. */
+static tr_guest *next_to_shed(const tr_lobby *lobby, int64_t now) {
+    tr_guest *next = NULL, *g;
+    for (g = TAILQ_FIRST(&lobby->waiting); g; g = TAILQ_NEXT(g, place)) {
+        if (g->state == TR_GUEST_READY && now - g->since >= SHED_AFTER_MS &&
+            (!next || g->from->inside > next->from->inside))
+            next = g;
+    }
+    return next;
+}
+
+static void shed_some(tr_lobby *lobby, int64_t now) {
+    tr_guest *g;
+    while (lobby->shed_count < TR_LOBBY_SHEDDERS && (g = next_to_shed(lobby, now)))
+        tr_guest_enter(lobby, g, true);
+}
+
+/* Those who have waited too long to be told, and those who are told but do not listen. */
 static void look_through(tr_lobby *lobby, int64_t now) {
     tr_guest *g, *after;
     for (g = TAILQ_FIRST(&lobby->waiting); g; g = after) {
         after = TAILQ_NEXT(g, place);
         bool ready = g->state == TR_GUEST_READY;
-        if (ready && now - g->since >= SHED_AFTER_MS && lobby->shed_count < TR_LOBBY_SHEDDERS)
-            tr_guest_enter(lobby, g, true);
-        else if (now - g->came >= lobby->patience_ms + (ready ? SHED_AFTER_MS : 0))
+        if (now - g->came >= lobby->patience_ms + (ready ? SHED_AFTER_MS : 0))
             tr_guest_drop(lobby, g);
     }
     for (g = TAILQ_FIRST(&lobby->inside); g; g = TAILQ_NEXT(g, place)) {
@@ -177,10 +193,11 @@ static void let_in_who_may(tr_lobby *lobby) {
     tr_guest *g;
     while ((g = next_in(lobby)) && may_go_in(lobby, g))
         tr_guest_enter(lobby, g, false);
-    if (g)
+    if (g) {
         make_room(lobby, g, now);
-    /* Who was shed makes place for the next at once. */
-    if (now - lobby->looked >= LOOK_MS || (g && now - g->since >= SHED_AFTER_MS)) {
+        shed_some(lobby, now);
+    }
+    if (now - lobby->looked >= LOOK_MS) {
         look_through(lobby, now);
         lobby->looked = now;
     }

@@ -40,12 +40,16 @@ typedef struct answer {
     size_t body_len;
 } answer;
 
-static inline int connect_to(int port) {
+/* `last` is the last byte of the address in 127.0.0.0/24 that it comes from. */
+static inline int connect_from(int last, int port) {
     int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in from = {.sin_family = AF_INET};
     struct timeval limit = {.tv_sec = CLIENT_TIMEOUT_S};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + (uint32_t)last);
     assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -56,10 +60,18 @@ static inline int connect_to(int port) {
     return fd;
 }
 
-static inline client client_plain(int port) {
-    client c = {.fd = connect_to(port), .in = malloc(ANSWER_MAX)};
+static inline int connect_to(int port) {
+    return connect_from(1, port);
+}
+
+static inline client client_plain_from(int last, int port) {
+    client c = {.fd = connect_from(last, port), .in = malloc(ANSWER_MAX)};
     assert_non_null(c.in);
     return c;
+}
+
+static inline client client_plain(int port) {
+    return client_plain_from(1, port);
 }
 
 static inline client client_tls(int port) {

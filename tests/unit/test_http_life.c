@@ -219,6 +219,77 @@ static void busy_threads_queue_connections(void **unused) {
     fixture_free(&state);
 }
 
+/* Every thread is at work, for these two. */
+static void keep_at_work(fixture *f, client busy[2], int first, int second) {
+    start_with(f, false, (tr_http_options){.threads = 2});
+    for (int i = 0; i < 2; i++) {
+        busy[i] = client_plain_from(i ? second : first, f->port);
+        assert_true(client_send(&busy[i], "GET /block HTTP/1.1\r\nHost: h\r\n\r\n"));
+    }
+    await_blocked(f, 2);
+}
+
+static void is_told(client *c, int64_t begun) {
+    answer a;
+    assert_true(client_receive(c, &a));
+    int64_t took = tr_monotonic_ms() - begun;
+    assert_int_equal(a.status, 503);
+    assert_string_equal(answer_header(&a, "Retry-After"), "1");
+    assert_string_equal(answer_header(&a, "Connection"), "close");
+    if (took < 4900 || took > 8000)
+        fail_msg("told after %lld ms", (long long)took);
+    answer_free(&a);
+}
+
+/* Who waits in vain is told after 5 s, however many they are, and though none of them closes its side. */
+static void all_who_wait_are_told(void **unused) {
+    (void)unused;
+    void *state;
+    enum { WAITING = 40 };
+    client busy[2], waiting[WAITING];
+    fixture_new(&state);
+    fixture *f = state;
+    keep_at_work(f, busy, 1, 1);
+    int64_t begun = tr_monotonic_ms();
+    for (int i = 0; i < WAITING; i++) {
+        waiting[i] = connect_client(f);
+        assert_true(client_send(&waiting[i], HEAD));
+    }
+    for (int i = 0; i < WAITING; i++)
+        is_told(&waiting[i], begun);
+    for (int i = 0; i < WAITING; i++)
+        client_close(&waiting[i]);
+    fixture_free(&state);
+    client_close(&busy[0]);
+    client_close(&busy[1]);
+}
+
+/* Some of those before it take a second each to be told, since their request never gets whole. They would be
+ * let in before it; so it is told before them. */
+static void who_has_least_hope_is_told_first(void **unused) {
+    (void)unused;
+    void *state;
+    enum { SLOW = 10 };
+    client busy[2], slow[SLOW];
+    fixture_new(&state);
+    fixture *f = state;
+    keep_at_work(f, busy, 2, 3);
+    for (int i = 0; i < SLOW; i++) {
+        slow[i] = client_plain_from(10 + i, f->port);
+        assert_true(client_send(&slow[i], "G"));
+    }
+    int64_t begun = tr_monotonic_ms();
+    client second = client_plain_from(2, f->port);
+    assert_true(client_send(&second, HEAD));
+    is_told(&second, begun);
+    client_close(&second);
+    for (int i = 0; i < SLOW; i++)
+        client_close(&slow[i]);
+    fixture_free(&state);
+    client_close(&busy[0]);
+    client_close(&busy[1]);
+}
+
 static int somaxconn(void) {
     int most = 0;
     FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");
@@ -390,6 +461,8 @@ int main(void) {
         cmocka_unit_test(refuses_addresses_it_cannot_use),
         cmocka_unit_test(starts_again_and_again),
         cmocka_unit_test(a_burst_has_room),
+        cmocka_unit_test(all_who_wait_are_told),
+        cmocka_unit_test(who_has_least_hope_is_told_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
