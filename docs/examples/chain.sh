@@ -8,7 +8,8 @@ call() { # METHOD PATH [CURL-OPTION...]
     method=$1 path=$2
     shift 2
     curl -sS --fail-with-body --cacert "$TRESOR_CA" -X "$method" -H "@$folder/chain" -D "$folder/head" "$@" "$TRESOR_URL$path"
-    grep -iE '^(access-token|client|uid):' "$folder/head" | tr -d '\r' >"$folder/chain"
+    ! grep -qi '^access-token:' "$folder/head" || # an answer without one has used none up
+        grep -iE '^(access-token|client|uid):' "$folder/head" | tr -d '\r' >"$folder/chain"
     echo
 }
 

@@ -121,6 +121,7 @@ void tr_token_headers(tr_response *response, const char *token, const char *clie
     tr_response_header(response, "client", client);
     tr_response_header(response, "expiry", text);
     tr_response_header(response, "uid", uid);
+    response->proven = true;
 }
 
 /* When the commit failed the token was not used up, and stays the next one; but for a recovered request it is

@@ -16,7 +16,7 @@ void tr_response_init(tr_response *response) {
     response->stream = NULL;
     response->stream_context = NULL;
     response->stream_clear = NULL;
-    response->close = false;
+    response->close = response->proven = false;
 }
 
 /* Control characters could end the field, or be taken for its end (RFC 9110, 5.5). */

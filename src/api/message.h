@@ -59,6 +59,7 @@ typedef struct tr_response {
     void *stream_context;
     void (*stream_clear)(void *context); /* frees stream_context; may be NULL */
     bool close;                          /* end the connection after this response */
+    bool proven; /* the peer has shown who it is: its address waits for a thread before strangers' */
 } tr_response;
 
 /* Are these the same field name (RFC 9110, 5.1)? Most differ in their first letter. */

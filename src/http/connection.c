@@ -73,6 +73,8 @@ static void handle(tr_exchange *x) {
     tr_response_init(&response);
     x->server->handler(x->server->context, &x->request, &response);
     x->keep = x->keep && tr_body_drainable(&x->body) && !atomic_load(&x->server->draining);
+    if (response.proven)
+        tr_lobby_prove(x->guest);
     tr_respond(x, &response);
     tr_response_clear(&response);
 }

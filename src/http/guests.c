@@ -9,6 +9,10 @@
 #include "base/clock.h"
 #include "http/lobby_internal.h"
 
+#define PROVEN_MS       600000 /* for so long an address is no stranger's */
+#define PROVEN_NOTED_MS 1000   /* many threads say it all the time */
+#define PROVEN_MOST     4      /* connections of it that go before strangers' */
+
 static int places(const tr_lobby *lobby) {
     return lobby->room + lobby->threads + TR_LOBBY_SHEDDERS;
 }
@@ -32,21 +36,31 @@ static void place_of(const struct sockaddr_storage *peer, unsigned char ip[16]) 
     }
 }
 
-/* There is always one: as many as guests. */
+/* There is always one: as many as guests. Of those that nobody is left from the one goes that was not proven
+ * for longest. */
 static tr_address *address_of(tr_lobby *lobby, const struct sockaddr_storage *peer) {
     unsigned char ip[16];
     tr_address *unused = NULL;
     place_of(peer, ip);
     for (int i = 0; i < places(lobby); i++) {
         tr_address *a = &lobby->addresses[i];
-        if (a->guests == 0)
-            unused = unused ? unused : a;
-        else if (memcmp(a->ip, ip, sizeof ip) == 0)
+        if (memcmp(a->ip, ip, sizeof ip) == 0)
             return a;
+        if (a->guests == 0 && (!unused || a->proven < unused->proven))
+            unused = a;
     }
-    if (unused)
+    if (unused) {
         memcpy(unused->ip, ip, sizeof ip);
+        atomic_store(&unused->proven, 0);
+    }
     return unused;
+}
+
+/* Few enough for strangers to go in too when there are few threads. */
+int tr_address_weight(const tr_lobby *lobby, const tr_address *a, int64_t now) {
+    int64_t proven = atomic_load(&a->proven);
+    int worth = lobby->threads < 4 * PROVEN_MOST ? (lobby->threads + 3) / 4 : PROVEN_MOST;
+    return a->inside - (proven != 0 && now - proven < PROVEN_MS ? worth : 0);
 }
 
 /* ---- coming, waiting, going in or away ---- */
@@ -152,6 +166,12 @@ void tr_lobby_mark(tr_guest *g, tr_guest_state state) {
         return;
     atomic_store(&g->since, tr_monotonic_ms());
     atomic_store(&g->state, (int)state);
+}
+
+void tr_lobby_prove(const tr_guest *g) {
+    int64_t now = tr_monotonic_ms();
+    if (g && now - atomic_load(&g->from->proven) >= PROVEN_NOTED_MS)
+        atomic_store(&g->from->proven, now);
 }
 
 bool tr_lobby_is_quick(const tr_guest *g) {

@@ -95,13 +95,17 @@ static bool accept_some(tr_lobby *lobby) {
 
 /* ---- going in ---- */
 
-/* Whose address has the fewest inside, then who waits longest. */
-static tr_guest *next_in(const tr_lobby *lobby) {
+/* Does `g` go in before `other`? Its address has fewer inside; of those alike who waits longest. */
+static bool goes_before(const tr_lobby *lobby, const tr_guest *g, const tr_guest *other, int64_t now) {
+    return tr_address_weight(lobby, g->from, now) < tr_address_weight(lobby, other->from, now);
+}
+
+static tr_guest *next_in(const tr_lobby *lobby, int64_t now) {
     tr_guest *best = NULL, *g;
     if (!tr_lobby_crowded(lobby))
         return NULL;
     for (g = TAILQ_FIRST(&lobby->waiting); g; g = TAILQ_NEXT(g, place)) {
-        if (g->state == TR_GUEST_READY && (!best || g->from->inside < best->from->inside))
+        if (g->state == TR_GUEST_READY && (!best || goes_before(lobby, g, best, now)))
             best = g;
     }
     return best;
@@ -132,9 +136,10 @@ static bool evict_for(tr_lobby *lobby, const tr_guest *guest, int64_t now) {
     tr_guest *victim = NULL, *g;
     for (g = TAILQ_FIRST(&lobby->inside); g; g = TAILQ_NEXT(g, place)) {
         if (g->shed || !may_be_evicted(g, now) ||
-            (g->from != guest->from && g->from->inside <= guest->from->inside))
+            (g->from != guest->from && !goes_before(lobby, guest, g, now)))
             continue;
-        int more = victim ? g->from->inside - victim->from->inside : 1;
+        int more =
+            victim ? tr_address_weight(lobby, g->from, now) - tr_address_weight(lobby, victim->from, now) : 1;
         int idler = victim ? (g->state == TR_GUEST_IDLE) - (victim->state == TR_GUEST_IDLE) : 1;
         if (more > 0 || (more == 0 && (idler > 0 || (idler == 0 && g->since < victim->since))))
             victim = g;
@@ -161,7 +166,7 @@ static tr_guest *next_to_shed(const tr_lobby *lobby, int64_t now) {
     tr_guest *next = NULL, *g;
     for (g = TAILQ_FIRST(&lobby->waiting); g; g = TAILQ_NEXT(g, place)) {
         if (g->state == TR_GUEST_READY && now - g->since >= SHED_AFTER_MS &&
-            (!next || g->from->inside > next->from->inside))
+            (!next || goes_before(lobby, next, g, now)))
             next = g;
     }
     return next;
@@ -191,7 +196,7 @@ static void look_through(tr_lobby *lobby, int64_t now) {
 static void let_in_who_may(tr_lobby *lobby) {
     int64_t now = tr_monotonic_ms();
     tr_guest *g;
-    while ((g = next_in(lobby)) && may_go_in(lobby, g))
+    while ((g = next_in(lobby, now)) && may_go_in(lobby, g))
         tr_guest_enter(lobby, g, false);
     if (g) {
         make_room(lobby, g, now);

@@ -9,6 +9,10 @@
  * While somebody waits, room is made by those inside that wait for their peer: idle ones, and those whose
  * handshake or head takes longer than a second. Who has waited five seconds is answered 503 by a thread that
  * does nothing else. When the lobby is full, the address with the most in it loses its oldest.
+ *
+ * An address from which somebody has lately shown a good token counts as if it had four inside less (one for
+ * each four threads, when there are few): in a crowd of strangers, from however many addresses, those who
+ * work with the vault go on.
  */
 #ifndef TR_HTTP_LOBBY_H
 #define TR_HTTP_LOBBY_H
@@ -50,6 +54,9 @@ int tr_lobby_take(tr_lobby *lobby, struct sockaddr *peer, socklen_t *len);
 tr_guest *tr_lobby_find(tr_lobby *lobby, int fd);
 /* What it does now. For the thread that serves it, without a lock; NULL does nothing. */
 void tr_lobby_mark(tr_guest *guest, tr_guest_state state);
+/* It has shown who it is: for ten minutes its address goes before strangers'. From any thread, without a
+ * lock; NULL does nothing. */
+void tr_lobby_prove(const tr_guest *guest);
 /* Did its last request follow at once? For the thread that serves it; NULL never did. */
 bool tr_lobby_is_quick(const tr_guest *guest);
 void tr_lobby_note_quick(tr_guest *guest, bool quick);

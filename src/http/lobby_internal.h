@@ -8,10 +8,12 @@
 
 #include "http/lobby.h"
 
-/* All that come from one place. */
+/* All that come from one place. It is kept when nobody is left, while there is room, for what is known of it.
+ */
 typedef struct tr_address {
     unsigned char ip[16];
     int guests, waiting, inside;
+    _Atomic int64_t proven; /* when one of them last showed who it is; 0: none has */
 } tr_address;
 
 /* What is atomic is written by the thread that serves the connection and read by the lobby's. */
@@ -59,6 +61,8 @@ void tr_guests_free(tr_lobby *lobby);
 tr_guest *tr_guest_new(tr_lobby *lobby, int fd, const struct sockaddr_storage *peer, socklen_t len);
 /* It has said something whole. */
 void tr_guest_ready(tr_lobby *lobby, tr_guest *guest);
+/* How many it has inside, in the eyes of those who decide who is next: less by some when it was proven. */
+int tr_address_weight(const tr_lobby *lobby, const tr_address *address, int64_t now);
 /* From those who wait to the door; `shed`: to be told 503. */
 void tr_guest_enter(tr_lobby *lobby, tr_guest *guest, bool shed);
 /* Close one that waits. */

@@ -3,7 +3,6 @@
 Each attack is a process of its own (attacker.py), on loopback. TRESOR_OVERLOAD_CONNECTIONS is how many, TRESOR_OVERLOAD_SECONDS how
 long; with fewer than 1000 the kinds of attack are mixed in one, and the room for those who wait is made smaller with the threads.
 """
-import collections
 import json
 import os
 import pathlib
@@ -23,7 +22,7 @@ from tresor_client import BINARY, Client, Wire
 
 SECONDS = float(os.environ.get("TRESOR_OVERLOAD_SECONDS", "12"))
 COUNT = int(os.environ.get("TRESOR_OVERLOAD_CONNECTIONS", "2000"))
-LATENCY = 8.0  # of any request of somebody else, the 5 s until a 503 included
+LATENCY = 4.0  # of any request of somebody who has a session: nobody else's crowd makes it wait for the 503 that comes after 5 s
 SANITIZED = any(name in BINARY.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 MEMORY_KIB = (600 if SANITIZED else 144) * 1024  # resident, when it is over, page caches and the pages of megabytes that were asked for included
 THREADS = 128 if COUNT >= 1000 else 32
@@ -45,29 +44,21 @@ class Healthy(threading.Thread):
         super().__init__(daemon=True)
         self.client, self.keep = world.subject.lanes(1)[0], keep
         self.path = f"/v1/subjects/{world.subject.subject}/records/{world.subject.records[0]}"
-        self.statuses, self.took, self.fault = collections.Counter(), [], None
+        self.took, self.fault = [], None
         self.over = threading.Event()
 
     def once(self):
         if not self.keep:
             self.client.http.close()
-        # Once more where a connection ended while it was idle; a 503 is an answer, not to be waited out in the same breath.
+        # Once more where a connection ended while it was idle; but a 503 is not to be waited out in the same breath.
         self.client.http.mount("https://", Elsewhere(max_retries=Retry(1, respect_retry_after_header=False)))
         began = time.monotonic()
-        head = {**self.client.credentials(), "Idempotency-Key": f"k{began}"}
-        answer = self.client.raw("GET", self.path, timeout=30, headers=head)
-        if answer.status_code != 503 or "access-token" in answer.headers:  # else nobody has looked at the token: it stays the next one
-            self.client.take(answer)
+        self.client.get(self.path, timeout=30, key=f"k{began}")
         self.took.append(time.monotonic() - began)
-        self.statuses[answer.status_code] += 1
-        if answer.status_code in (429, 503):
-            time.sleep(int(answer.headers["Retry-After"]))
-        else:
-            assert answer.status_code == 200, answer.text
 
     def run(self):
         try:
-            while not self.over.is_set() or self.statuses[200] < 5:
+            while not self.over.is_set() or len(self.took) < 5:
                 self.once()
                 self.over.wait(0.02)
         except BaseException as fault:  # told in the test's own thread
@@ -78,7 +69,7 @@ class Healthy(threading.Thread):
         self.join(60)
         assert not self.is_alive() and self.fault is None, repr(self.fault)
         self.took.sort()
-        told = f"{len(self.took)} requests, median {self.took[len(self.took) // 2]:.3f} s, slowest {self.took[-1]:.2f} s, {dict(self.statuses)}"
+        told = f"{len(self.took)} requests, median {self.took[len(self.took) // 2]:.3f} s, slowest {self.took[-1]:.2f} s"
         print("kept connection:" if self.keep else "new connections:", told)
         assert self.took[-1] < LATENCY, told
 

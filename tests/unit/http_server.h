@@ -120,6 +120,8 @@ static inline void test_handler(void *context, tr_request *q, tr_response *r) {
         handle_file(f, r);
     else if (strncmp(q->path, "/stream", 7) == 0)
         handle_stream(q, r);
+    else if (strcmp(q->path, "/proven") == 0)
+        r->proven = true;
     else if (strcmp(q->path, "/none") == 0)
         r->status = 204;
     else if (strcmp(q->path, "/same") == 0)
