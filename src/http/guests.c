@@ -192,7 +192,7 @@ bool tr_lobby_evicted(const tr_guest *g) {
 }
 
 bool tr_lobby_crowded(const tr_lobby *lobby) {
-    return atomic_load(&lobby->ready) > 0;
+    return atomic_load(&lobby->crowded);
 }
 
 void tr_lobby_leave(tr_lobby *lobby, int fd) {

@@ -102,7 +102,7 @@ static bool goes_before(const tr_lobby *lobby, const tr_guest *g, const tr_guest
 
 static tr_guest *next_in(const tr_lobby *lobby, int64_t now) {
     tr_guest *best = NULL, *g;
-    if (!tr_lobby_crowded(lobby))
+    if (atomic_load(&lobby->ready) == 0)
         return NULL;
     for (g = TAILQ_FIRST(&lobby->waiting); g; g = TAILQ_NEXT(g, place)) {
         if (g->state == TR_GUEST_READY && (!best || goes_before(lobby, g, best, now)))
@@ -206,6 +206,7 @@ static void let_in_who_may(tr_lobby *lobby) {
         look_through(lobby, now);
         lobby->looked = now;
     }
+    atomic_store(&lobby->crowded, atomic_load(&lobby->ready) > 0);
 }
 
 static void turn(tr_lobby *lobby, const struct epoll_event *events, int n, bool *listening) {

@@ -64,7 +64,7 @@ void tr_lobby_note_quick(tr_guest *guest, bool quick);
 bool tr_lobby_shed(const tr_guest *guest);
 /* It was idle or too slow while others waited: what has not arrived is not waited for. */
 bool tr_lobby_evicted(const tr_guest *guest);
-/* Does anybody wait for a thread? */
+/* Does anybody wait who cannot go in? */
 bool tr_lobby_crowded(const tr_lobby *lobby);
 /* Who was taken with this socket goes: it is about to be closed. */
 void tr_lobby_leave(tr_lobby *lobby, int fd);

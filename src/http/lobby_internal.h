@@ -42,7 +42,8 @@ struct tr_lobby {
     pthread_t thread;
     bool running;
     atomic_bool stop;
-    atomic_int ready; /* in the lobby, of that state */
+    atomic_int ready;    /* in the lobby, of that state */
+    atomic_bool crowded; /* one of them cannot go in; the lobby's thread says so after each look */
 
     pthread_mutex_t mutex;                             /* guards what follows */
     struct tr_guests waiting, inside, unused, leaving; /* leaving: at the door, by their `door` */

@@ -78,6 +78,35 @@ static void busy_threads_queue_connections(void **unused) {
     fixture_free(&state);
 }
 
+/* But while threads are free nobody has to give up its own because others come. */
+static void nobody_gives_way_to_who_need_not_wait(void **unused) {
+    (void)unused;
+    void *state;
+    enum { COMERS = 4, TIMES = 400, MANY = 32 };
+    fixture_new(&state);
+    fixture *f = state;
+    start_with(f, false, (tr_http_options){.threads = 32});
+    client busy = connect_client(f), comers[COMERS];
+    for (int n = 0; n < TIMES; n++) {
+        for (int i = 0; i < COMERS; i++) {
+            comers[i] = connect_client(f);
+            assert_true(client_send(&comers[i], HEAD));
+        }
+        for (int i = 0; i < MANY; i++)
+            assert_true(client_send(&busy, HEAD));
+        for (int i = 0; i < MANY; i++) {
+            answer a;
+            assert_true(client_receive(&busy, &a));
+            assert_string_equal(answer_header(&a, "Connection"), "keep-alive");
+            answer_free(&a);
+        }
+        for (int i = 0; i < COMERS; i++)
+            client_close(&comers[i]);
+    }
+    client_close(&busy);
+    fixture_free(&state);
+}
+
 /* Every thread is at work, for these two. */
 static void keep_at_work(fixture *f, client busy[2], int first, int second) {
     start_with(f, false, (tr_http_options){.threads = 2});
@@ -290,10 +319,15 @@ static void strangers_are_not_starved(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(idle_connections_give_way),      cmocka_unit_test(busy_threads_queue_connections),
-        cmocka_unit_test(busy_connections_take_turns),    cmocka_unit_test(a_burst_has_room),
-        cmocka_unit_test(all_who_wait_are_told),          cmocka_unit_test(who_has_least_hope_is_told_first),
-        cmocka_unit_test(the_proven_go_before_strangers), cmocka_unit_test(strangers_are_not_starved),
+        cmocka_unit_test(idle_connections_give_way),
+        cmocka_unit_test(busy_threads_queue_connections),
+        cmocka_unit_test(busy_connections_take_turns),
+        cmocka_unit_test(nobody_gives_way_to_who_need_not_wait),
+        cmocka_unit_test(a_burst_has_room),
+        cmocka_unit_test(all_who_wait_are_told),
+        cmocka_unit_test(who_has_least_hope_is_told_first),
+        cmocka_unit_test(the_proven_go_before_strangers),
+        cmocka_unit_test(strangers_are_not_starved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
