@@ -141,7 +141,8 @@ static tr_status commit(tr_target_file *base, tr_error *err) {
     if (!f->stays)
         return upload(f, err);
     tr_status st = tr_target_commit(f->inner, err);
-    if (st == TR_OK)
+    /* What could only not be flushed is there all the same, and will be uploaded. */
+    if (st == TR_OK || tr_folder_has(spool_of(f->in), f->name))
         tr_spool_count(f->in->spool, 1);
     else
         tr_spool_give(f->in->spool, f->taken);
