@@ -7,8 +7,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,13 +23,14 @@ static struct control {
     _Atomic int64_t calls;  /* seen so far */
     _Atomic int64_t failed; /* of them */
     _Atomic int64_t error;  /* errno; 0: a write writes half */
-} *control;
+} * control;
 static char folder[PATH_MAX];
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("FAIL_CONTROL"), *below = getenv("FAIL_FOLDER");
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    void *memory = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *memory =
+        fd < 0 ? MAP_FAILED : mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (fd >= 0)
         close(fd);
     if (memory != MAP_FAILED && below) {
@@ -65,11 +66,6 @@ static bool fails(int at, const char *name) {
     return true;
 }
 
-#define REAL(result, name, ...)                                                                              \
-    static result (*real)(__VA_ARGS__);                                                                      \
-    if (!real)                                                                                               \
-        real = (result(*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name)
-
 #define REPLACE(name, at, path, parameters, arguments)                                                       \
     int name parameters {                                                                                    \
         static int(*real) parameters;                                                                        \
@@ -93,14 +89,22 @@ REPLACE(unlink, AT_FDCWD, path, (const char *path), (path))
 REPLACE(mkdirat, at, path, (int at, const char *path, mode_t mode), (at, path, mode))
 REPLACE(mkdir, AT_FDCWD, path, (const char *path, mode_t mode), (path, mode))
 
-ssize_t write(int fd, const void *bytes, size_t n) {
-    REAL(ssize_t, write, int, const void *, size_t);
-    if (!fails(fd, NULL))
-        return real(fd, bytes, n);
-    return errno ? -1 : real(fd, bytes, n / 2);
-}
+#define WRITE(name, parameters, all, half)                                                                   \
+    ssize_t name parameters {                                                                                \
+        static ssize_t(*real) parameters;                                                                    \
+        if (!real)                                                                                           \
+            real = (ssize_t(*) parameters)dlsym(RTLD_NEXT, #name);                                           \
+        if (!fails(fd, NULL))                                                                                \
+            return real all;                                                                                 \
+        return errno ? -1 : real half;                                                                       \
+    }
 
-static int open_at(int (*real)(int, const char *, int, ...), int at, const char *path, int flags, mode_t mode) {
+WRITE(write, (int fd, const void *bytes, size_t n), (fd, bytes, n), (fd, bytes, n / 2))
+WRITE(pwrite, (int fd, const void *bytes, size_t n, off_t at), (fd, bytes, n, at), (fd, bytes, n / 2, at))
+WRITE(pwrite64, (int fd, const void *bytes, size_t n, off64_t at), (fd, bytes, n, at), (fd, bytes, n / 2, at))
+
+static int open_at(int (*real)(int, const char *, int, ...), int at, const char *path, int flags,
+                   mode_t mode) {
     if ((flags & O_CREAT) && fails(at, path)) {
         errno = errno ? errno : EIO;
         return -1;

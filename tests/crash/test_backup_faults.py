@@ -1,34 +1,24 @@
 """Each call that changes a file of the backup, or of its spool, fails once: a named error and the next try is good, or it did not
 matter. What the vault lists as a snapshot is whole in any case, and nothing is left over.
 """
+import collections
 import errno
-import json
 import mmap
 import os
-import pathlib
+import shutil
 import struct
-import subprocess
 
 import pytest
 
 from cli_tools import wait_until
 from fake_s3 import store, store_process  # noqa: F401
-from tresor_client import BINARY, Vault, World, run_tresor
+from test_shipping import goes_on, log_is_on, metrics, write
+from tresor_client import ADA, Vault, World, run_tresor
 
-is_sanitized = b"__asan_init" in BINARY.read_bytes() if BINARY.exists() else False
 FAULTS = {"no-space": errno.ENOSPC, "input-output": errno.EIO, "half-a-write": 0}
 REFUSALS = {503: "storage-error", 507: "storage-full"}
+POINTS = int(os.environ.get("TRESOR_RESTORE_POINTS", "30"))  # of the calls of a restore
 FLAGS = ("--backup-every-s", "0", "--backup-drill-every-s", "0", "--metrics-listen", "127.0.0.1:0")
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    if is_sanitized:
-        pytest.skip("a sanitizer's runtime wants to be loaded first")
-    library = tmp_path_factory.mktemp("fail") / "fail_at.so"
-    source = pathlib.Path(__file__).with_name("fail_at.c")
-    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return library
 
 
 class Control:
@@ -42,7 +32,8 @@ class Control:
         self.env = {"TRESOR_CONFINE": "no", "LD_PRELOAD": str(library), "FAIL_CONTROL": str(path), "FAIL_FOLDER": str(below)}
 
     def fail(self, at, error, more=0):
-        self.memory[:] = struct.pack("5q", at, more, 0, 0, error)
+        self.memory[8:] = struct.pack("4q", more, 0, 0, error)
+        self.memory[:8] = struct.pack("q", at)
 
     def stop(self):
         """How many calls were seen, and how many failed."""
@@ -51,10 +42,10 @@ class Control:
         return calls, failed
 
 
-def start(folder, library, below, *flags, **env):
-    vault = Vault(folder, *flags, *FLAGS)
+def start(folder, library, below, *flags):
+    vault = Vault(folder, *FLAGS, *flags)
     control = Control(folder, library, below)
-    vault.server.env = {**(vault.server.env or {}), **control.env, **env}
+    vault.server.env.update(control.env)
     return World(vault.start()), control
 
 
@@ -143,10 +134,10 @@ class Backup:
 
 @pytest.mark.parametrize("more", [0, 1000], ids=["once", "from then on"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_in_a_folder(library, tmp_path, fault, more):
+def test_in_a_folder(fail_at, tmp_path, fault, more):
     folder = tmp_path.resolve() / "backup"
     folder.mkdir()
-    world, control = start(tmp_path, library, folder, "--backup-dir", folder)
+    world, control = start(tmp_path, fail_at, folder, "--backup-dir", folder)
     made, removed = Backup(world, control, folder, FAULTS[fault], more).run()
     assert made >= 10 and removed >= 1
     print(made, removed)
@@ -154,9 +145,62 @@ def test_in_a_folder(library, tmp_path, fault, more):
 
 @pytest.mark.parametrize("more", [0, 1000], ids=["once", "from then on"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_in_the_spool(library, tmp_path, store, fault, more):  # noqa: F811
+def test_in_the_spool(fail_at, tmp_path, store, fault, more):  # noqa: F811
     folder = tmp_path.resolve() / "vault" / "spool"
-    world, control = start(tmp_path, library, folder, *store.flags())
+    world, control = start(tmp_path, fail_at, folder, *store.flags())
     made, removed = Backup(world, control, folder, FAULTS[fault], more).run()
     assert made >= 5
     print(made, removed)
+
+
+def test_the_log(fail_at, tmp_path):
+    """It is failing, it is resumed, and all that was answered comes back from the backup."""
+    folder = tmp_path.resolve() / "backup"
+    folder.mkdir()
+    world, control = start(tmp_path, fail_at, folder, "--backup-dir", folder, "--backup-log")
+    wait_until(lambda: log_is_on(world.operator), "the log")
+    segments = lambda: len(list((folder / "log").rglob("*.tresor")))  # noqa: E731
+    names, failed = [ADA["name"]], 1
+    while failed:
+        before = segments()
+        control.fail(len(names), errno.EIO)
+        write(world.subject, f"record {len(names)}")
+        wait_until(lambda: segments() > before and metrics(world.vault)["tresor_backup_log_age_seconds"] == 0, "the log")
+        _, failed = control.stop()
+        names.append(f"record {len(names)}")
+    assert len(names) > 5
+    goes_on(world, folder, tmp_path, names)
+    print(len(names) - 2)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_restore(fail_at, tmp_path, fault):
+    """It ends with a named error, and there is no folder that could be served, or a whole one; and the next restore is good."""
+    backup, target = tmp_path.resolve() / "backup", tmp_path.resolve() / "target"
+    backup.mkdir()
+    target.mkdir()
+    vault = Vault(tmp_path, *FLAGS, "--backup-dir", backup)
+    World(vault.start()).operator.post("/v1/snapshots", None)
+    vault.stop()
+    control = Control(tmp_path, fail_at, target)
+    restore = ("restore", "--from", backup, "--data", target / "data")
+    env = {"TRESOR_KEYRING_FILE": str(vault.data / "keyring.passphrase")}
+    control.fail(1 << 60, 0)
+    assert run_tresor(*restore, check=0, **env, **control.env)
+    calls, failed = control.stop()
+    assert calls > 20 and failed == 0
+    exits = collections.Counter()
+    for number in sorted({*range(1, calls + 1, max(1, calls // POINTS)), *range(calls - 5, calls + 1)}):
+        shutil.rmtree(target / "data")
+        control.fail(number, FAULTS[fault])
+        done = run_tresor(*restore, **env, **control.env)
+        assert control.stop()[1] == 1 or done.returncode == 0
+        exits[done.returncode] += 1
+        if done.returncode != 0:
+            assert done.returncode == 7 and done.stderr.startswith("tresor: "), (number, done)
+        if not (target / "data").exists():  # else it was whole, and could only not be flushed
+            assert done.returncode != 0
+            run_tresor(*restore, check=0, **env)
+        assert run_tresor("audit", "verify", "--data", target / "data", check=0, **env)
+        assert [p.name for p in target.iterdir()] == ["data"]
+    print(calls, exits)

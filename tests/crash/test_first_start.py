@@ -3,7 +3,6 @@ has a vault, and credentials that open it.
 """
 import json
 import os
-import pathlib
 import random
 import shutil
 import subprocess
@@ -15,18 +14,6 @@ from tresor_client import BINARY, Client, Server, environment, run_tresor
 
 POINTS = int(os.environ.get("TRESOR_FIRST_START_POINTS", "1000"))  # of some dozens; 1000 is each of them
 pytestmark = pytest.mark.timeout(1800)
-is_sanitized = b"__asan_init" in BINARY.read_bytes() if BINARY.exists() else False
-
-
-@pytest.fixture(scope="module")
-def kill_at(tmp_path_factory):
-    """The library that ends a process at its n-th change."""
-    if is_sanitized:
-        pytest.skip("a sanitizer's runtime wants to be loaded first")
-    library = tmp_path_factory.mktemp("kill") / "kill_at.so"
-    source = pathlib.Path(__file__).with_name("kill_at.c")
-    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return library
 
 
 def starts(server):

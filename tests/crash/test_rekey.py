@@ -3,7 +3,6 @@ the folder, and at random points. The vault opens after each, nothing is gone, n
 """
 import json
 import os
-import pathlib
 import random
 import shutil
 import subprocess
@@ -19,18 +18,6 @@ pytestmark = pytest.mark.timeout(1800)
 DATABASES = ("vault.db", "keys.db", "audit.db")
 SHOWKEYS = BINARY.parent / "showkeys"
 LEFTOVERS = (".rekey", ".rekey-wal", ".rekey-shm", ".rekey-journal")
-is_sanitized = b"__asan_init" in BINARY.read_bytes() if BINARY.exists() else False
-
-
-@pytest.fixture(scope="module")
-def kill_at(tmp_path_factory):
-    """The library that ends a process at its n-th change."""
-    if is_sanitized:
-        pytest.skip("a sanitizer's runtime wants to be loaded first")
-    library = tmp_path_factory.mktemp("kill") / "kill_at.so"
-    source = pathlib.Path(__file__).with_name("kill_at.c")
-    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return library
 
 
 class Stopped:
