@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* As tests/crash/fail_at.py has it. */
+/* As failing.py has it. */
 static struct control {
     _Atomic int64_t at;     /* this call fails; 0: none */
     _Atomic int64_t more;   /* how many after it fail too */

@@ -3,43 +3,20 @@ matter. What the vault lists as a snapshot is whole in any case, and nothing is 
 """
 import collections
 import errno
-import mmap
 import os
 import shutil
-import struct
 
 import pytest
 
 from cli_tools import wait_until
+from failing import FAULTS, Control
 from fake_s3 import store, store_process  # noqa: F401
 from test_shipping import goes_on, log_is_on, metrics, write
 from tresor_client import ADA, Vault, World, run_tresor
 
-FAULTS = {"no-space": errno.ENOSPC, "input-output": errno.EIO, "half-a-write": 0}
 REFUSALS = {503: "storage-error", 507: "storage-full"}
 POINTS = int(os.environ.get("TRESOR_RESTORE_POINTS", "30"))  # of the calls of a restore
 FLAGS = ("--backup-every-s", "0", "--backup-drill-every-s", "0", "--metrics-listen", "127.0.0.1:0")
-
-
-class Control:
-    """What the library is told, and what it tells (fail_at.c)."""
-
-    def __init__(self, folder, library, below):
-        path = folder / "control"
-        path.write_bytes(bytes(40))
-        with open(path, "r+b") as file:
-            self.memory = mmap.mmap(file.fileno(), 40)
-        self.env = {"TRESOR_CONFINE": "no", "LD_PRELOAD": str(library), "FAIL_CONTROL": str(path), "FAIL_FOLDER": str(below)}
-
-    def fail(self, at, error, more=0):
-        self.memory[8:] = struct.pack("4q", more, 0, 0, error)
-        self.memory[:8] = struct.pack("q", at)
-
-    def stop(self):
-        """How many calls were seen, and how many failed."""
-        _, _, calls, failed, _ = struct.unpack("5q", self.memory[:])
-        self.memory[:] = bytes(40)
-        return calls, failed
 
 
 def start(folder, library, below, *flags):

@@ -1,6 +1,7 @@
 """New database keys (`tresor keys rekey`) and a move to another provider (`tresor keys migrate`), killed: in front of every call that changes
 the folder, and at random points. The vault opens after each, nothing is gone, no key was ever plain on disk.
 """
+import collections
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from failing import FAULTS, Control
 from tresor_client import ADA, BINARY, World, environment, run_tresor
 
 ROUNDS = int(os.environ.get("TRESOR_REKEY_ROUNDS", "30"))
@@ -125,6 +127,28 @@ def test_rekey_killed_at_random_points(stopped):
         stopped.check(settle=number % 3 == 0, deep=number % 10 == 0 or number == ROUNDS - 1)
     assert killed > ROUNDS // 4
     print(f"{killed} of {ROUNDS} killed; one takes {takes:.2f} s")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_rekey_where_a_change_fails(stopped, fail_at, tmp_path, fault):
+    """A disk that is full, for instance: it says so, and the vault opens with the keys of before or the new ones."""
+    data = stopped.vault.data
+    control = Control(tmp_path, fail_at, data.resolve())
+    control.fail(1 << 60, 0)
+    run_tresor("keys", "rekey", "--data", data, check=0, **control.env)
+    changes, _ = control.stop()
+    exits = collections.Counter()
+    for turn, number in enumerate(spread(changes, 7)):
+        control.fail(number, FAULTS[fault])
+        done = run_tresor("keys", "rekey", "--data", data, **control.env)
+        assert control.stop()[1] == 1 or number > changes - 8, f"change {number} of {changes} did not come"
+        assert done.returncode in (0, 7), (number, done)
+        exits[done.returncode] += 1
+        stopped.check(settle=turn % 3 == 0, deep=turn % 12 == 0)
+    assert exits[7] > 0
+    run_tresor("keys", "rekey", "--data", data, check=0)
+    stopped.check(deep=True)
+    print(changes, exits)
 
 
 # ---- migrate ----
