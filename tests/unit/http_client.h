@@ -15,6 +15,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -185,6 +186,22 @@ static inline bool client_receive(client *c, answer *a) {
 static inline void answer_free(answer *a) {
     free(a->body);
     a->body = NULL;
+}
+
+#define HEAD "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+/* Wait up to `ms` for something to read. */
+static inline bool readable(const client *c, int ms) {
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    return poll(&p, 1, ms) > 0;
+}
+
+static inline void get(client *c, const char *request, int status) {
+    answer a;
+    assert_true(client_send(c, request));
+    assert_true(client_receive(c, &a));
+    assert_int_equal(a.status, status);
+    answer_free(&a);
 }
 
 #endif

@@ -1,24 +1,7 @@
 /* Time: slow peers, idle peers, peers that are gone; draining and stopping. */
 #include "http_server.h"
 
-#include <poll.h>
-
-#define HEAD "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 #define POST "POST /echo HTTP/1.1\r\nHost: h\r\n"
-
-/* Wait up to `ms` for something to read. */
-static bool readable(const client *c, int ms) {
-    struct pollfd p = {.fd = c->fd, .events = POLLIN};
-    return poll(&p, 1, ms) > 0;
-}
-
-static void get(client *c, const char *request, int status) {
-    answer a;
-    assert_true(client_send(c, request));
-    assert_true(client_receive(c, &a));
-    assert_int_equal(a.status, status);
-    answer_free(&a);
-}
 
 /* One request after the other: its thread is waiting for the next one without sleeping. */
 static void be_quick(client *c) {

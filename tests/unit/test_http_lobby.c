@@ -2,24 +2,8 @@
 #include "http_server.h"
 
 #include <netinet/tcp.h>
-#include <poll.h>
 
-#define HEAD  "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 #define PROVE "GET /proven HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
-
-/* Wait up to `ms` for something to read. */
-static bool readable(const client *c, int ms) {
-    struct pollfd p = {.fd = c->fd, .events = POLLIN};
-    return poll(&p, 1, ms) > 0;
-}
-
-static void get(client *c, const char *request, int status) {
-    answer a;
-    assert_true(client_send(c, request));
-    assert_true(client_receive(c, &a));
-    assert_int_equal(a.status, status);
-    answer_free(&a);
-}
 
 /* With all threads taken by idle connections, a new one gets its turn long before they time out. */
 static void idle_connections_give_way(void **unused) {
@@ -85,12 +69,12 @@ static void nobody_gives_way_to_who_need_not_wait(void **unused) {
     enum { COMERS = 4, TIMES = 400, MANY = 32 };
     fixture_new(&state);
     fixture *f = state;
-    start_with(f, false, (tr_http_options){.threads = 32});
+    start_with(f, false, (tr_http_options){.threads = 128});
     client busy = connect_client(f), comers[COMERS];
     for (int n = 0; n < TIMES; n++) {
         for (int i = 0; i < COMERS; i++) {
             comers[i] = connect_client(f);
-            assert_true(client_send(&comers[i], HEAD));
+            assert_true(client_send(&comers[i], "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
         }
         for (int i = 0; i < MANY; i++)
             assert_true(client_send(&busy, HEAD));
@@ -100,8 +84,11 @@ static void nobody_gives_way_to_who_need_not_wait(void **unused) {
             assert_string_equal(answer_header(&a, "Connection"), "keep-alive");
             answer_free(&a);
         }
-        for (int i = 0; i < COMERS; i++)
+        for (int i = 0; i < COMERS; i++) { /* as many are there, and no more */
+            get(&comers[i], "", 200);
+            assert_true(client_at_end(&comers[i]));
             client_close(&comers[i]);
+        }
     }
     client_close(&busy);
     fixture_free(&state);
