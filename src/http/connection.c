@@ -155,7 +155,7 @@ int tr_on_request(struct mg_connection *conn) {
     if (tr_lobby_shed(x.guest)) {
         /* Others wait to be told the same: a peer that has nothing more to send is not waited for. */
         x.body.done = !fault && !framing.chunked && framing.length <= 0;
-        peer_goes_on = fault;
+        peer_goes_on = fault != NULL;
         refuse(&x, TR_E_BUSY, "all threads are at work");
     } else if (fault) {
         refuse(&x, status, fault);

@@ -59,8 +59,10 @@ static tr_address *address_of(tr_lobby *lobby, const struct sockaddr_storage *pe
 /* Few enough for strangers to go in too when there are few threads. */
 int tr_address_weight(const tr_lobby *lobby, const tr_address *a, int64_t now) {
     int64_t proven = atomic_load(&a->proven);
-    int worth = lobby->threads < 4 * PROVEN_MOST ? (lobby->threads + 3) / 4 : PROVEN_MOST;
-    return a->inside - (proven != 0 && now - proven < PROVEN_MS ? worth : 0);
+    int worth = (lobby->threads + 3) / 4;
+    if (proven == 0 || now - proven >= PROVEN_MS)
+        return a->inside;
+    return a->inside - (worth < PROVEN_MOST ? worth : PROVEN_MOST);
 }
 
 /* ---- coming, waiting, going in or away ---- */

@@ -49,7 +49,8 @@ tr_status tr_target_begin(tr_target *target, const char *name, tr_target_file **
 /* A tr_stream_sink_fn. TR_E_DISK_FULL. */
 tr_status tr_target_write(void *file, tr_bytes bytes, tr_error *err);
 int64_t tr_target_written(const tr_target_file *file);
-/* Flush, and let the file take its name, in the place of an older one. Frees it in any case. */
+/* Flush, and let the file take its name, in the place of an older one. Frees it in any case. A failure may
+ * leave it there, when only that it has its name could not be flushed. */
 tr_status tr_target_commit(tr_target_file *file, tr_error *err);
 void tr_target_abort(tr_target_file *file); /* NULL is fine */
 /* A small file at once. One with this content already is left alone. */

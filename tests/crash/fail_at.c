@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +50,7 @@ static bool is_below(int at, const char *name) {
     return n > 0 && strncmp(path, folder, strlen(folder)) == 0;
 }
 
-/* Is this the call? Then errno is set. */
+/* Is this the call? Then errno is set; 0: it does half. */
 static bool fails(int at, const char *name) {
     int saved = errno;
     if (!control || atomic_load(&control->at) == 0 || !is_below(at, name)) {
@@ -66,16 +66,20 @@ static bool fails(int at, const char *name) {
     return true;
 }
 
+/* Of a call that has no half. */
+static bool fails_whole(int at, const char *name) {
+    bool failed = fails(at, name);
+    if (failed && errno == 0)
+        errno = EIO;
+    return failed;
+}
+
 #define REPLACE(name, at, path, parameters, arguments)                                                       \
     int name parameters {                                                                                    \
         static int(*real) parameters;                                                                        \
         if (!real)                                                                                           \
             real = (int(*) parameters)dlsym(RTLD_NEXT, #name);                                               \
-        if (fails(at, path)) {                                                                               \
-            errno = errno ? errno : EIO;                                                                     \
-            return -1;                                                                                       \
-        }                                                                                                    \
-        return real arguments;                                                                               \
+        return fails_whole(at, path) ? -1 : real arguments;                                                  \
     }
 
 REPLACE(fsync, fd, NULL, (int fd), (fd))
@@ -103,15 +107,6 @@ WRITE(write, (int fd, const void *bytes, size_t n), (fd, bytes, n), (fd, bytes, 
 WRITE(pwrite, (int fd, const void *bytes, size_t n, off_t at), (fd, bytes, n, at), (fd, bytes, n / 2, at))
 WRITE(pwrite64, (int fd, const void *bytes, size_t n, off64_t at), (fd, bytes, n, at), (fd, bytes, n / 2, at))
 
-static int open_at(int (*real)(int, const char *, int, ...), int at, const char *path, int flags,
-                   mode_t mode) {
-    if ((flags & O_CREAT) && fails(at, path)) {
-        errno = errno ? errno : EIO;
-        return -1;
-    }
-    return real(at, path, flags, mode);
-}
-
 #define OPEN_AT(name)                                                                                        \
     int name(int at, const char *path, int flags, ...) {                                                     \
         static int (*real)(int, const char *, int, ...);                                                     \
@@ -121,7 +116,7 @@ static int open_at(int (*real)(int, const char *, int, ...), int at, const char 
         va_end(list);                                                                                        \
         if (!real)                                                                                           \
             real = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, #name);                            \
-        return open_at(real, at, path, flags, mode);                                                         \
+        return (flags & O_CREAT) && fails_whole(at, path) ? -1 : real(at, path, flags, mode);                \
     }
 
 OPEN_AT(openat)

@@ -4,6 +4,14 @@ import mmap
 import struct
 
 FAULTS = {"no-space": errno.ENOSPC, "input-output": errno.EIO, "half-a-write": 0}
+REFUSALS = {503: "storage-error", 507: "storage-full"}
+FLAGS = ("--backup-every-s", "0", "--backup-drill-every-s", "0", "--metrics-listen", "127.0.0.1:0")  # nothing by itself
+
+
+def is_named(answer):
+    """A failure of the storage that says so."""
+    assert answer.status_code in REFUSALS, (answer.status_code, answer.text)
+    assert answer.json()["type"] == "urn:tresor:problem:" + REFUSALS[answer.status_code], answer.text
 
 
 class Control:

@@ -1,5 +1,5 @@
 """New database keys (`tresor keys rekey`) and a move to another provider (`tresor keys migrate`), killed: in front of every call that changes
-the folder, and at random points. The vault opens after each, nothing is gone, no key was ever plain on disk.
+the folder, and at random points; and where such a call fails. The vault opens after each, nothing is gone, no key was ever plain on disk.
 """
 import collections
 import json

@@ -6,11 +6,9 @@ import collections
 import pytest
 
 from cli_tools import wait_until
-from failing import FAULTS, Control
+from failing import FAULTS, FLAGS, Control, is_named
 from tresor_client import ADA, Vault, World
 
-REFUSALS = {503: "storage-error", 507: "storage-full"}
-FLAGS = ("--backup-every-s", "0", "--backup-drill-every-s", "0", "--metrics-listen", "127.0.0.1:0")
 MOST = 90  # what goes on in the background is seen too: there need be no end
 
 
@@ -29,7 +27,7 @@ class Served:
         """The answer. A refusal carries a token too: the same one, when not even the refusal could be kept."""
         answer = client.raw(method, path, headers=client.credentials(), json_body=body)
         if answer.status_code >= 500:
-            assert answer.json()["type"] == "urn:tresor:problem:" + REFUSALS[answer.status_code], answer.text
+            is_named(answer)
         if answer.headers.get("access-token", client.token) != client.token:
             client.take(answer)
         return answer

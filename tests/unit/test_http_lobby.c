@@ -3,7 +3,19 @@
 
 #include <netinet/tcp.h>
 
+#define ONCE  "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+#define BLOCK "GET /block HTTP/1.1\r\nHost: h\r\n\r\n"
 #define PROVE "GET /proven HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+/* Two threads, both at work for these two. */
+static void keep_at_work(fixture *f, client busy[2], int first, int second) {
+    start_with(f, false, (tr_http_options){.threads = 2});
+    for (int i = 0; i < 2; i++) {
+        busy[i] = client_plain_from(i ? second : first, f->port);
+        assert_true(client_send(&busy[i], BLOCK));
+    }
+    await_blocked(f, 2);
+}
 
 /* With all threads taken by idle connections, a new one gets its turn long before they time out. */
 static void idle_connections_give_way(void **unused) {
@@ -33,15 +45,10 @@ static void busy_threads_queue_connections(void **unused) {
     answer a;
     fixture_new(&state);
     fixture *f = state;
-    start_with(f, false, (tr_http_options){.threads = 2});
-    for (int i = 0; i < 2; i++) {
-        busy[i] = connect_client(f);
-        assert_true(client_send(&busy[i], "GET /block HTTP/1.1\r\nHost: h\r\n\r\n"));
-    }
-    await_blocked(f, 2);
+    keep_at_work(f, busy, 1, 1);
     for (int i = 0; i < WAITING; i++) {
         waiting[i] = connect_client(f);
-        assert_true(client_send(&waiting[i], "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+        assert_true(client_send(&waiting[i], ONCE));
     }
     assert_false(readable(&waiting[0], 100));
     tr_http_stats stats;
@@ -74,7 +81,7 @@ static void nobody_gives_way_to_who_need_not_wait(void **unused) {
     for (int n = 0; n < TIMES; n++) {
         for (int i = 0; i < COMERS; i++) {
             comers[i] = connect_client(f);
-            assert_true(client_send(&comers[i], "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+            assert_true(client_send(&comers[i], ONCE));
         }
         for (int i = 0; i < MANY; i++)
             assert_true(client_send(&busy, HEAD));
@@ -92,16 +99,6 @@ static void nobody_gives_way_to_who_need_not_wait(void **unused) {
     }
     client_close(&busy);
     fixture_free(&state);
-}
-
-/* Every thread is at work, for these two. */
-static void keep_at_work(fixture *f, client busy[2], int first, int second) {
-    start_with(f, false, (tr_http_options){.threads = 2});
-    for (int i = 0; i < 2; i++) {
-        busy[i] = client_plain_from(i ? second : first, f->port);
-        assert_true(client_send(&busy[i], "GET /block HTTP/1.1\r\nHost: h\r\n\r\n"));
-    }
-    await_blocked(f, 2);
 }
 
 static void is_told(client *c, int64_t begun) {
@@ -286,7 +283,7 @@ static void strangers_are_not_starved(void **unused) {
         get(&idle[i], HEAD, 200);
     }
     client busy = client_plain_from(3, f->port), stranger = client_plain_from(4, f->port);
-    assert_true(client_send(&busy, "GET /block HTTP/1.1\r\nHost: h\r\n\r\n"));
+    assert_true(client_send(&busy, BLOCK));
     await_blocked(f, 1);
     assert_true(client_send(&stranger, HEAD));
     for (int i = 0; i < AFTER; i++) {
